@@ -1,0 +1,29 @@
+"""tensorml: fitted machine-learning models as tensor programs, with the same answers."""
+
+from tensorml.convert import convert
+from tensorml.errors import (
+    ArtifactError,
+    InputError,
+    MismatchError,
+    MissingDependencyError,
+    NotFittedError,
+    TensorMLError,
+    UnsupportedModelError,
+)
+from tensorml.executors.base import names as executors
+from tensorml.model import TensorModel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "InputError",
+    "MismatchError",
+    "MissingDependencyError",
+    "NotFittedError",
+    "TensorMLError",
+    "TensorModel",
+    "UnsupportedModelError",
+    "convert",
+    "executors",
+]

@@ -1,0 +1,106 @@
+"""convert(): a fitted model as a graph, through the passes, on an executor."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tensorml.converter import Description, Model, apply, find, library
+from tensorml.errors import UnsupportedModelError, qualified_name
+from tensorml.executors.base import Executor, choose, executor_class
+from tensorml.frames import Schema, read
+from tensorml.graph import Graph
+from tensorml.model import Source, TensorModel, numeric
+from tensorml.passes import EXACT, FAST, optimize
+
+Precision = Literal["source", "fast"]
+
+
+def convert(
+    model: Model,
+    X: Any = None,
+    *,
+    executor: str | Executor = "auto",
+    device: str | None = None,
+    precision: Precision = "source",
+    memory: int | None = None,
+) -> TensorModel:
+    """The fitted model as a tensor program with the same inference methods and the same results.
+
+    model: any fitted estimator or pipeline of a supported library; it is copied, so later changes to it do not matter.
+    X: rows to learn the kind of input from (a DataFrame with columns of several dtypes, a model that does not know
+        its number of features); otherwise float64 columns are assumed, and other kinds are prepared on their first use.
+    executor: a name (`tensorml.executors()` lists them), an Executor with its options, or "auto".
+    device: where the executor runs: "cpu", "cuda", "cuda:1"; None is the executor's default.
+    precision: "source" keeps the source's arithmetic; "fast" lets passes reorder sums, within rounding.
+    memory: the bytes a call may take beyond its input and output; 256 MiB by default.
+
+    Raises UnsupportedModelError for what cannot be reproduced, naming step, class, option and what to do;
+    NotFittedError; MissingDependencyError.
+    """
+    if precision not in ("source", "fast"):
+        raise ValueError(f"precision is 'source' or 'fast', not {precision!r}")
+    program = make_executor(executor, device, memory)
+    find(model)
+    own = copy.deepcopy(model)
+    description = describe(own)
+    passes = EXACT if precision == "source" else (*EXACT, *FAST)
+
+    def specialize(schema: Schema) -> Graph:
+        return optimize(Graph(apply(own, schema.inputs())), passes)
+
+    schema = starting_schema(model, description, X)
+    graph = specialize(schema)
+    for op in numeric(graph).order:
+        if not program.supports(type(op)):
+            raise UnsupportedModelError(
+                model, f"the executor '{program.name}' has no rule for {type(op).__name__}", "Choose another executor"
+            )
+    return TensorModel({schema: graph}, description, program, source_of(model), specialize)
+
+
+def make_executor(executor: str | Executor, device: str | None, memory: int | None) -> Executor:
+    """The executor with its options. Raises ValueError for an unknown name or an option that it does not have."""
+    if isinstance(executor, Executor):
+        options = {"device": device, "memory": memory}
+        return replace(executor, **{key: value for key, value in options.items() if value is not None})
+    cls = executor_class(choose(device) if executor == "auto" else executor)
+    options: dict[str, Any] = {} if memory is None else {"memory": memory}
+    if device is not None:
+        if "device" not in inspect.signature(cls).parameters and device != "cpu":
+            raise ValueError(f"the executor '{cls.name}' runs on the CPU only, not on {device!r}")
+        options |= {"device": device} if "device" in inspect.signature(cls).parameters else {}
+    return cls(**options)
+
+
+def describe(model: Model) -> Description:
+    """What the model says about itself, by its library's converter module."""
+    return library(type(model).__module__.partition(".")[0]).describe(model)
+
+
+def starting_schema(model: Model, description: Description, X: Any) -> Schema:
+    """The kind of input to convert for first: that of X, else float64 columns under the names the model was fitted on."""
+    if X is not None:
+        return read(X).schema
+    if description.n_features is None:
+        raise UnsupportedModelError(
+            model, "it does not know its number of features", "Pass a few rows: convert(model, X)"
+        )
+    names = description.feature_names if description.by_name else None
+    return Schema((np.dtype(np.float64),) * description.n_features, names)
+
+
+def source_of(model: Model) -> Source:
+    """The model's class, library and the library's version."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    root = type(model).__module__.partition(".")[0]
+    distribution = {"sklearn": "scikit-learn"}.get(root, root)
+    try:
+        return Source(qualified_name(model), root, version(distribution))
+    except PackageNotFoundError:
+        return Source(qualified_name(model), root, "unknown")

@@ -1,0 +1,203 @@
+"""The converter registry: what a library's models mean, one function per class.
+
+    @converter(StandardScaler)
+    def standard_scaler(model: StandardScaler, x: Op) -> Outputs:
+        return {"transform": (x - model.mean_) / model.scale_}
+
+A function gets the fitted model and its input, and returns an operator for each inference method. An output's name is
+the method's, with the arguments that select a variant and the index in a list: `predict`,
+`predict(output_margin=True)`, `predict_proba[1]`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, wraps
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from tensorml.errors import MissingDependencyError, NotFittedError, UnsupportedModelError, qualified_name
+from tensorml.frames import Frame
+from tensorml.graph import Const, Op
+from tensorml.ops import Sparse
+
+Outputs = dict[str, Op]
+Model = Any
+Convert = Callable[[Any, Any], Outputs]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A registered converter. `steps` lists the models inside, for `check`; `frames`: it takes a DataFrame's columns."""
+
+    function: Convert
+    steps: Callable[[Any], list[tuple[str, Any]]] | None = None
+    frames: bool = False
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model says about itself beyond its graph.
+
+    n_features: the width of the input; None if the model does not know it.
+    feature_names: the columns of the DataFrame it was fitted on.
+    attributes: fitted attributes that the converted model shows too (`classes_`, ...).
+    containers: output container ("pandas", "polars") and column names of `transform`, where the source returns a frame.
+    absent: what an entry that a sparse matrix does not store means.
+    empty: whether the source takes a batch of no rows.
+    by_name: whether the source finds a DataFrame's columns by name, so that order and further columns do not matter.
+    """
+
+    n_features: int | None = None
+    feature_names: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    container: str | None = None
+    feature_names_out: tuple[str, ...] | None = None
+    absent: float = 0.0
+    empty: bool = False
+    by_name: bool = False
+
+
+class Library(Protocol):
+    """What the module behind an entry point of the group `tensorml.converters` offers."""
+
+    CONVERTERS: Mapping[type, Converter]
+
+    def describe(self, model: Model) -> Description:
+        """The model's own facts."""
+        ...
+
+
+_REGISTRY: dict[type, Converter] = {}
+
+
+def converter(
+    *classes: type, steps: Callable[[Any], list[tuple[str, Any]]] | None = None, frames: bool = False
+) -> Callable[[F], F]:
+    """Register a function as the converter of exactly these classes; subclasses need their own."""
+
+    def register(function: F) -> F:
+        for cls in classes:
+            _REGISTRY[cls] = Converter(function, steps, frames)
+        return function
+
+    return register
+
+
+def registered() -> Mapping[type, Converter]:
+    """All converters of the libraries that are installed."""
+    for point in _points():
+        try:
+            library(point)
+        except MissingDependencyError:
+            continue
+    return _REGISTRY
+
+
+@cache
+def _points() -> Mapping[str, str]:
+    """The converter modules by the root module of the classes they convert."""
+    return {point.name: point.value for point in entry_points(group="tensorml.converters")}
+
+
+@cache
+def library(root: str) -> Any:
+    """The converter module for models whose class lives under the package `root`."""
+    try:
+        return import_module(_points()[root])
+    except ModuleNotFoundError as error:
+        if error.name != root:
+            raise
+        raise MissingDependencyError(f"{root} is not installed. Install it: pip install 'tensorml[{root}]'") from error
+
+
+def find(model: Model) -> Converter:
+    """The converter of the model's class. Raises UnsupportedModelError if there is none."""
+    cls = type(model)
+    for ancestor in cls.__mro__:
+        root = ancestor.__module__.partition(".")[0]
+        if root in _points():
+            library(root)
+    if cls in _REGISTRY:
+        return _REGISTRY[cls]
+    raise UnsupportedModelError(model, *_why_unknown(cls))
+
+
+def _why_unknown(cls: type) -> tuple[str, str]:
+    for ancestor in cls.__mro__[1:]:
+        if ancestor in _REGISTRY:
+            return (
+                f"it is a subclass of {qualified_name(ancestor)} and may have changed what its methods return",
+                f"Convert the {ancestor.__name__} itself, or register a converter: "
+                f"@tensorml.converter.converter({cls.__name__})",
+            )
+    return "there is no converter for this class", (
+        "Convert the other steps apart from it, or register a converter for it (docs/how-to/write-a-converter.md)"
+    )
+
+
+def apply(model: Model, x: Op | Frame, *, step: str | None = None) -> Outputs:
+    """The outputs of a model inside another one. `step` is its name there, for error messages."""
+    with inside(step):
+        entry = find(model)
+        if isinstance(x, Sparse):
+            x = x.x
+        if isinstance(x, Frame) and not entry.frames:
+            x = x.matrix()
+        return entry.function(model, x)
+
+
+@contextmanager
+def inside(step: str | None) -> Iterator[None]:
+    """Prefix refusals with the name of the step they come from."""
+    try:
+        yield
+    except UnsupportedModelError as error:
+        if step is None:
+            raise
+        raise error.within(step) from None
+
+
+def fitted(model: Model, name: str, dtype: np.dtype | type | None = None) -> Const:
+    """A fitted array of the model as a constant, in `dtype` if given. Raises NotFittedError if it is not there."""
+    value = fitted_attribute(model, name)
+    return Const(np.asarray(value) if dtype is None else np.asarray(value, dtype))
+
+
+def fitted_attribute(model: Model, name: str) -> Any:
+    """A fitted attribute of the model. Raises NotFittedError if it is not there."""
+    try:
+        return getattr(model, name)
+    except AttributeError:
+        raise NotFittedError(f"{qualified_name(model)} has no '{name}': fit it before converting it.") from None
+
+
+def unsupported(model: Model, reason: str, todo: str) -> UnsupportedModelError:
+    """The error to raise for an option that cannot be reproduced. Both parts without the final full stop's absence."""
+    return UnsupportedModelError(model, reason, todo)
+
+
+def once_per_model(function: F) -> F:
+    """Compute something from a model once, however many input dtypes it is converted for.
+
+    The model must not change: `convert` works on its own copy.
+    """
+    known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+    lock = threading.RLock()
+
+    @wraps(function)
+    def remembered(model: Model) -> Any:
+        with lock:
+            if model not in known:
+                known[model] = function(model)
+            return known[model]
+
+    return remembered  # pyright: ignore[reportReturnType]

@@ -1,0 +1,138 @@
+"""The interface of all executors: what they are asked, what a compiled graph does, how they are found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from tensorml.errors import MissingDependencyError, UnsupportedOperatorError
+from tensorml.graph import Const, Graph, Input, Op
+from tensorml.plan import DEFAULT_BUDGET, tile_rows
+
+Array = Any
+R = TypeVar("R", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled graph. Immutable, and safe to call from many threads at once.
+
+    run: computes one tile: arrays by input name to arrays by output name. tile: the rows it is given at most.
+    """
+
+    graph: Graph
+    run: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+    tile: int
+
+    def __call__(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        """The outputs for all rows. Each input can be sliced by rows; only one tile of it is read at a time."""
+        if rows <= self.tile:
+            return dict(self.run({name: inputs[name][:rows] for name in self.graph.inputs}))
+        results: dict[str, Array] = {}
+        for start in range(0, rows, self.tile):
+            stop = min(start + self.tile, rows)
+            part = self.run({name: inputs[name][start:stop] for name in self.graph.inputs})
+            for name, value in part.items():
+                if start == 0:
+                    results[name] = empty_rows(value, rows)
+                results[name][start:stop] = value
+        return results
+
+
+def empty_rows(like: Array, rows: int) -> Array:
+    """An uninitialised array or tensor of `rows` rows, otherwise of the shape, dtype and device of `like`."""
+    shape = (rows, *like.shape[1:])
+    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
+
+
+@dataclass(frozen=True)
+class Executor(ABC):
+    """Runs graphs. The fields of a subclass are its options.
+
+    memory: the bytes that a call may take beyond its input and output, whatever the batch.
+    """
+
+    name: ClassVar[str]
+    memory: int = DEFAULT_BUDGET
+
+    @abstractmethod
+    def compile(self, graph: Graph) -> Program:
+        """A program for the graph. Raises UnsupportedOperatorError if there is no rule for one of its operators."""
+
+    @abstractmethod
+    def supports(self, op: type[Op]) -> bool:
+        """Whether there is a rule for this operator."""
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether programs take and return torch tensors, on their device, beside NumPy arrays."""
+        return False
+
+    def tile(self, graph: Graph) -> int:
+        """The rows of a tile: what fits the memory budget."""
+        return tile_rows(graph, self.memory)
+
+
+class Rules(Generic[R]):
+    """How an executor does each operator: a function per operator class, registered where it is defined."""
+
+    def __init__(self, executor: str):
+        self.executor = executor
+        self.table: dict[type[Op], R] = {}
+
+    def rule(self, *classes: type[Op]) -> Callable[[R], R]:
+        """Register a function as the rule of these operators."""
+
+        def register(function: R) -> R:
+            self.table.update(dict.fromkeys(classes, function))
+            return function
+
+        return register
+
+    def __getitem__(self, op: Op) -> R:
+        try:
+            return self.table[type(op)]
+        except KeyError:
+            raise UnsupportedOperatorError(
+                f"the executor '{self.executor}' has no rule for {type(op).__name__}. "
+                f"Convert with another executor, for example executor='reference'."
+            ) from None
+
+    def supports(self, op: type[Op]) -> bool:
+        """Whether an operator has a rule, or needs none."""
+        return op in self.table or op in (Input, Const)
+
+
+@cache
+def _points() -> Mapping[str, str]:
+    return {point.name: point.value for point in entry_points(group="tensorml.executors")}
+
+
+def names() -> list[str]:
+    """The names of all executors."""
+    return sorted(_points())
+
+
+def executor_class(name: str) -> type[Executor]:
+    """The executor of this name. Raises ValueError for an unknown one, MissingDependencyError with the pip line."""
+    if name not in _points():
+        raise ValueError(f"no executor {name!r}; there are: auto, {', '.join(names())}")
+    module, _, attribute = _points()[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the executor '{name}' needs {error.name}. Install it: pip install 'tensorml[{name}]'"
+        ) from error
+
+
+def choose(device: str | None) -> str:
+    """The executor that `auto` stands for: the fastest one that is installed and runs on the device."""
+    return "torch"

@@ -1,0 +1,134 @@
+"""From a graph to an fx GraphModule, and from that to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from tensorml.executors.base import Executor, Program
+from tensorml.executors.torch.rules import rules
+from tensorml.graph import Const, Graph, Input, Op
+from tensorml.plan import MEBIBYTE, bytes_per_row
+
+CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold: measured in benchmarks/suites/tiles.py
+LEAST_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class TorchExecutor(Executor):
+    """PyTorch, eager. device: "cpu", "cuda", "cuda:1", "mps", ..."""
+
+    name: ClassVar[str] = "torch"
+    device: str = "cpu"
+
+    def supports(self, op: type[Op]) -> bool:
+        """Whether there is a rule for this operator."""
+        return rules.supports(op)
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Programs take and return tensors too."""
+        return True
+
+    def compile(self, graph: Graph) -> Program:
+        """A program that runs the graph as a GraphModule on the device."""
+        module = lower(graph).to(self.device)
+        names = tuple(graph.inputs)
+
+        def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            return call(module, [inputs[name] for name in names], self.device)
+
+        return Program(graph, run, self.tile(graph))
+
+    def tile(self, graph: Graph) -> int:
+        """The rows of a tile: what fits the memory budget and, on the CPU, the caches."""
+        within_budget = super().tile(graph)
+        if not self.device.startswith("cpu"):
+            return within_budget
+        return min(within_budget, max(LEAST_ROWS, CACHE // max(1, bytes_per_row(graph))))
+
+
+def call(module: Any, inputs: list[Any], device: str) -> dict[str, Any]:
+    """The module's outputs: NumPy arrays for NumPy arrays, tensors where the input is a tensor."""
+    with torch.inference_mode():
+        outputs = module(*(tensor(x).to(device) for x in inputs))
+        if any(isinstance(x, torch.Tensor) for x in inputs):
+            return {name: value.clone() if value.is_inference() else value for name, value in outputs.items()}
+        return {name: value.cpu().numpy() for name, value in outputs.items()}
+
+
+def tensor(x: Any) -> torch.Tensor:
+    """A tensor over the memory of an array, copied only if its strides or its byte order need it. Never written to."""
+    if isinstance(x, torch.Tensor):
+        return x
+    if any(stride < 0 or stride % x.itemsize for stride in x.strides):
+        x = np.ascontiguousarray(x)
+    return torch.from_numpy(x if x.flags.writeable else np.asarray(_Writeable(x)))
+
+
+class _Writeable:
+    """A read-only array in the guise of a writeable one: torch warns of what it will not do."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+class Emitter:
+    """Builds the fx graph: gives rules their constants and submodules as proxies."""
+
+    def __init__(self) -> None:
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
+        self.constants: dict[int, fx.Proxy] = {}
+        self.kept: list[np.ndarray] = []
+        self.shared: dict[Op, Any] = {}
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """A node that can be computed with."""
+        return fx.Proxy(node, self.tracer)
+
+    def constant(self, array: np.ndarray) -> fx.Proxy:
+        """The array as a buffer of the module; one buffer for one array."""
+        if id(array) not in self.constants:
+            name = f"constant_{len(self.constants)}"
+            self.root.register_buffer(name, tensor(np.ascontiguousarray(array)).clone())
+            self.constants[id(array)] = self.proxy(self.graph.get_attr(name))
+            self.kept.append(array)
+        return self.constants[id(array)]
+
+    def call(self, module: nn.Module, *arguments: fx.Proxy) -> fx.Proxy:
+        """The result of a submodule."""
+        name = f"{type(module).__name__.lower()}_{len(list(self.root.children()))}"
+        self.root.add_module(name, module)
+        return self.proxy(self.graph.call_module(name, tuple(argument.node for argument in arguments)))
+
+
+def lower(graph: Graph) -> fx.GraphModule:
+    """The graph as a module: inputs in the order of `graph.inputs`, outputs as a dict by name.
+
+    Raises UnsupportedOperatorError if an operator has no rule.
+    """
+    emitter = Emitter()
+    values: dict[Op, fx.Proxy] = {
+        op: emitter.proxy(emitter.graph.placeholder(name)) for name, op in graph.inputs.items()
+    }
+    for op in graph.order:
+        if isinstance(op, Const):
+            values[op] = emitter.constant(op.value)
+        elif not isinstance(op, Input):
+            values[op] = rules[op](op, emitter, *(values[operand] for operand in op.operands))
+    emitter.graph.output({name: values[op].node for name, op in graph.outputs.items()})
+    module = fx.GraphModule(emitter.root, emitter.graph)
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    return module.eval()

@@ -1,0 +1,218 @@
+"""What PyTorch does for each operator. A rule gets the operator, the emitter and its operands as fx proxies."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from tensorml import ops
+from tensorml.errors import InputError
+from tensorml.executors.base import Rules
+from tensorml.executors.torch.trees import descend, leaf_sum
+
+if TYPE_CHECKING:
+    from torch.fx import Proxy
+
+    from tensorml.executors.torch.program import Emitter
+
+
+class Rule(Protocol):
+    """A lowering rule."""
+
+    def __call__(self, op: Any, emitter: Emitter, *operands: Proxy) -> Proxy:
+        """The operator's result."""
+        ...
+
+
+rules: Rules[Rule] = Rules("torch")
+
+FUNCTIONS = {
+    ops.Neg: torch.neg,
+    ops.Abs: torch.abs,
+    ops.Sqrt: torch.sqrt,
+    ops.Exp: torch.exp,
+    ops.Log: torch.log,
+    ops.Log1p: torch.log1p,
+    ops.Sigmoid: torch.sigmoid,
+    ops.IsNaN: torch.isnan,
+    ops.Not: torch.logical_not,
+    ops.Add: torch.add,
+    ops.Sub: torch.sub,
+    ops.Mul: torch.mul,
+    ops.Div: torch.div,
+    ops.Pow: torch.pow,
+    ops.Max: torch.maximum,
+    ops.Min: torch.minimum,
+    ops.Less: torch.lt,
+    ops.LessOrEqual: torch.le,
+    ops.Greater: torch.gt,
+    ops.GreaterOrEqual: torch.ge,
+    ops.Equal: torch.eq,
+    ops.And: torch.logical_and,
+    ops.Or: torch.logical_or,
+    ops.Where: torch.where,
+    ops.MatMul: torch.matmul,
+}
+
+
+def dtype_of(dtype: np.dtype) -> torch.dtype:
+    """The torch dtype of the same name."""
+    return getattr(torch, dtype.name)
+
+
+@rules.rule(*FUNCTIONS)
+def function(op: ops.Input, emitter: Emitter, *operands: Proxy) -> Proxy:
+    """Operators that torch has as a function of the same operands."""
+    return emitter.proxy(emitter.graph.call_function(FUNCTIONS[type(op)], tuple(o.node for o in operands)))
+
+
+@rules.rule(ops.Cast)
+def cast(op: ops.Cast, emitter: Emitter, x: Proxy) -> Proxy:
+    """Conversion of the dtype."""
+    return x.to(dtype_of(op.dtype))
+
+
+class FiniteCheck(nn.Module):
+    """Passes x on if it is finite (with `nan`: or NaN). A sum tells it cheaply, elements only if the sum overflows."""
+
+    def __init__(self, nan: bool, about_nan: str, about_infinity: str):
+        super().__init__()
+        self.nan, self.about_nan, self.about_infinity = nan, about_nan, about_infinity
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x itself; raises InputError."""
+        if not self.nan:
+            total = float(x.sum())
+            if math.isfinite(total):
+                return x
+            if bool(torch.isnan(x).any()):
+                raise InputError(self.about_nan)
+        if bool(torch.isinf(x).any()):
+            raise InputError(self.about_infinity)
+        return x
+
+
+@rules.rule(ops.Finite)
+def finite(op: ops.Finite, emitter: Emitter, x: Proxy) -> Proxy:
+    """The check, as a module that raises."""
+    return emitter.call(FiniteCheck(op.nan, op.message(infinity=False), op.message(infinity=True)), x)
+
+
+@rules.rule(ops.ReduceSum)
+def reduce_sum(op: ops.ReduceSum, emitter: Emitter, x: Proxy) -> Proxy:
+    """The sum of each row, in the dtype of x."""
+    return x.sum(dim=1, keepdim=True, dtype=dtype_of(op.dtype))
+
+
+@rules.rule(ops.ReduceMax)
+def reduce_max(op: ops.ReduceMax, emitter: Emitter, x: Proxy) -> Proxy:
+    """The maximum of each row."""
+    return x.amax(dim=1, keepdim=True)
+
+
+@rules.rule(ops.ArgMax)
+def arg_max(op: ops.ArgMax, emitter: Emitter, x: Proxy) -> Proxy:
+    """The first maximum of each row."""
+    return x.argmax(dim=1)
+
+
+@rules.rule(ops.Softmax)
+def softmax(op: ops.Softmax, emitter: Emitter, x: Proxy) -> Proxy:
+    """Softmax over the columns."""
+    return x.softmax(dim=1)
+
+
+@rules.rule(ops.LogSoftmax)
+def log_softmax(op: ops.LogSoftmax, emitter: Emitter, x: Proxy) -> Proxy:
+    """Log-softmax over the columns."""
+    return x.log_softmax(dim=1)
+
+
+@rules.rule(ops.Columns)
+def columns(op: ops.Columns, emitter: Emitter, x: Proxy) -> Proxy:
+    """A view where the columns are adjacent, else a copy."""
+    start, count = int(op.indices[0]) if len(op.indices) else 0, len(op.indices)
+    if np.array_equal(op.indices, np.arange(start, start + count)):
+        return x.narrow(1, start, count)
+    return x.index_select(1, emitter.constant(op.indices))
+
+
+@rules.rule(ops.Concat)
+def concat(op: ops.Concat, emitter: Emitter, *parts: Proxy) -> Proxy:
+    """Columns side by side."""
+    return emitter.proxy(emitter.graph.call_function(torch.cat, ([part.node for part in parts], 1)))
+
+
+@rules.rule(ops.Reshape)
+def reshape(op: ops.Reshape, emitter: Emitter, x: Proxy) -> Proxy:
+    """A view where the memory allows it."""
+    return x.reshape([x.size(0), *op.shape_])
+
+
+@rules.rule(ops.Take)
+def take(op: ops.Take, emitter: Emitter, table: Proxy, index: Proxy) -> Proxy:
+    """Rows of the table."""
+    rows = table.index_select(0, index.reshape([-1]))
+    return rows.reshape([index.size(0), *map(int, op.shape[1:])])
+
+
+@rules.rule(ops.OneHot)
+def one_hot(op: ops.OneHot, emitter: Emitter, x: Proxy) -> Proxy:
+    """A compare of each code with each category."""
+    columns = np.repeat(np.arange(len(op.sizes)), op.sizes)
+    codes = np.concatenate([np.arange(size) for size in op.sizes]).astype(op.x.dtype)
+    return x.index_select(1, emitter.constant(columns)).eq(emitter.constant(codes)).to(dtype_of(op.dtype))
+
+
+@rules.rule(ops.Fill)
+def fill(op: ops.Fill, emitter: Emitter, like: Proxy) -> Proxy:
+    """A constant for each row."""
+    return emitter.proxy(
+        emitter.graph.call_function(
+            torch.full,
+            ([like.size(0).node, *op.shape_], op.value),
+            {"dtype": dtype_of(op.dtype), "device": like.device.node},
+        )
+    )
+
+
+@rules.rule(ops.Rank)
+def rank(op: ops.Rank, emitter: Emitter, x: Proxy) -> Proxy:
+    """A binary search per column, over boundaries padded to one length; the count is cut at each column's own length.
+
+    Computed as [K, N], which is how the tree rules read it.
+    """
+    count = np.diff(op.offsets)
+    padded = np.full((len(count), max(1, int(count.max(initial=0)))), np.inf, op.boundaries.dtype)
+    padded[np.arange(padded.shape[1]) < count[:, None]] = op.boundaries
+    values = x.t().index_select(0, emitter.constant(np.asarray(op.source, np.int64)))
+    found = emitter.proxy(
+        emitter.graph.call_function(
+            torch.searchsorted, (emitter.constant(padded).node, values.node), {"out_int32": True, "right": True}
+        )
+    )
+    limit = emitter.constant(count.astype(np.int32)[:, None])
+    nan = emitter.constant(np.asarray(op.nan, np.int32)[:, None])
+    return found.minimum(limit).where(values.eq(values), nan).to(dtype_of(op.dtype)).t()
+
+
+@rules.rule(ops.Lookup)
+def lookup(op: ops.Lookup, emitter: Emitter, x: Proxy) -> Proxy:
+    """A table read at the truncated value; its last two entries are for values out of range and for NaN."""
+    width = op.table.shape[1]
+    values = x.index_select(1, emitter.constant(np.asarray(op.source, np.int64)))
+    low = values.gt(-1) if op.truncate_negative else values.ge(0)
+    inside = low.logical_and(values.lt(width - 2))
+    outside = emitter.constant(np.array(width - 2, op.x.dtype))
+    missing = emitter.constant(np.array(width - 1, op.x.dtype))
+    index = values.where(inside, outside).where(values.eq(values), missing).to(torch.int64)
+    flat = index.add(emitter.constant(np.arange(len(op.source)) * width))
+    return emitter.constant(np.ascontiguousarray(op.table).reshape(-1)).take(flat)
+
+
+rules.rule(ops.Descend)(descend)
+rules.rule(ops.LeafSum)(leaf_sum)

@@ -1,0 +1,69 @@
+"""Operators that concern the host: what is refused in the data, and what becomes of an output."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml.errors import GraphTypeError, InputError
+from tensorml.graph import Op, TensorType
+
+
+class Finite(Op):
+    """`x` itself, after a check that every element is finite (with `nan`: or NaN). Raises InputError otherwise.
+
+    x: float, any shape. Result: x. `reader` is the class that refuses, for the message.
+    An executor that cannot raise (a circuit) passes x on.
+    """
+
+    x: Op
+    nan: bool
+    reader: str
+
+    def infer(self) -> TensorType:
+        if self.x.dtype.kind != "f":
+            raise GraphTypeError(f"Finite does not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        if not self.nan and np.isnan(x).any():
+            raise InputError(self.message(infinity=False))
+        if np.isinf(x).any():
+            raise InputError(self.message(infinity=True))
+        return x
+
+    def message(self, *, infinity: bool) -> str:
+        """What the error says. Source: sklearn.utils.validation._assert_all_finite_element_wise."""
+        if infinity:
+            return f"Input X contains infinity or a value too large for {self.x.dtype!r}; {self.reader} does not take it."
+        return f"Input X contains NaN; {self.reader} does not take it. Impute missing values before it."
+
+
+class Label(Op):
+    """The class label that an index names. Only an output can be a Label: the host decodes what is not a number.
+
+    index: int64 [N], from 0 to the number of classes - 1. Result: [N], dtype of `classes`.
+    """
+
+    index: Op
+    classes: np.ndarray
+
+    def infer(self) -> TensorType:
+        if self.index.dtype != np.dtype(np.int64):
+            raise GraphTypeError(f"Label takes int64 indices, not {self.index.type}")
+        return TensorType(self.index.shape, self.classes.dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return self.classes[operands[0]]
+
+
+class Sparse(Op):
+    """`x`, which the caller gets as a SciPy CSR matrix. The graph itself is dense: another converter reads `x`."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0]

@@ -1,0 +1,76 @@
+"""Operators that reduce the columns of each row. They never reduce over the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml.errors import GraphTypeError
+from tensorml.graph import Op, TensorType
+
+
+class RowOp(Op):
+    """The base of operators on the columns of [N, C]."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        if len(self.x.shape) != 2 or self.x.columns == 0:
+            raise GraphTypeError(f"{type(self).__name__} takes [N, C] with C > 0, not {self.x.type}")
+        return TensorType(self.result_shape(), self.x.dtype)
+
+    def result_shape(self) -> tuple[int | str, ...]:
+        """[N, 1]; an operator that keeps the columns says otherwise."""
+        return (self.x.shape[0], 1)
+
+
+class ReduceSum(RowOp):
+    """The sum of each row. x: [N, C]; result: [N, 1]. The order of summation is the executor's own."""
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0].sum(axis=1, keepdims=True, dtype=self.dtype)
+
+
+class ReduceMax(RowOp):
+    """The largest element of each row, NaN if there is one. x: [N, C]; result: [N, 1]."""
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0].max(axis=1, keepdims=True)
+
+
+class ArgMax(RowOp):
+    """The column of each row's largest element, the first one in a tie; the first NaN if there is one.
+
+    x: [N, C]; result: int64 [N].
+    """
+
+    def infer(self) -> TensorType:
+        return TensorType((super().infer().shape[0],), np.dtype(np.int64))
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0].argmax(axis=1)
+
+
+class Softmax(RowOp):
+    """exp(x) over its sum in each row, shifted by the row's maximum. x: [N, C] float; result: the same type."""
+
+    def result_shape(self) -> tuple[int | str, ...]:
+        return self.x.shape
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        with np.errstate(all="ignore"):
+            e = np.exp(x - x.max(axis=1, keepdims=True))
+            return e / e.sum(axis=1, keepdims=True)
+
+
+class LogSoftmax(RowOp):
+    """The logarithm of Softmax, without leaving the range of the dtype. x: [N, C] float; result: the same type."""
+
+    def result_shape(self) -> tuple[int | str, ...]:
+        return self.x.shape
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        with np.errstate(all="ignore"):
+            shifted = x - x.max(axis=1, keepdims=True)
+            return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,0 +1,162 @@
+"""Tree models of every library as three steps: encode values as ranks, descend by integer compares, add up leaves.
+
+A converter describes its trees as a `Forest`, in terms that all libraries share; the differences between libraries
+(`<` or `<=`, float32 or float64, where NaN goes, category sets) end in that description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tensorml.errors import GraphTypeError
+from tensorml.graph import Op
+from tensorml.ops import Columns, Concat, Descend, Lookup, Rank, cast
+
+NEVER = np.nan  # the threshold that no number reaches: such a node sends only NaN right, if anything
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The nodes of all trees, one array element a node, tree after tree. A node with `left < 0` is a leaf.
+
+    A row goes right at a node if its value is at least the node's threshold (`NEVER`: no number is), and NaN goes
+    right where `nan_right` says so. Where `category` is not negative, the row goes right if
+    `tables[category, value]` is 1 instead, read as in `ops.Lookup`; its last two entries are for values out of
+    range and for NaN.
+
+    roots: int64 [T]; feature: int64 [M]; threshold: float32 or float64 [M], the dtype in which the library compares;
+    nan_right: bool [M]; left, right: int64 [M], node numbers through all trees; category: int64 [M];
+    tables: uint8 [number of sets, number of categories + 2].
+    """
+
+    roots: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    nan_right: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    category: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    tables: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.uint8))
+    truncate_negative: bool = False
+
+    @cached_property
+    def leaf(self) -> np.ndarray:
+        """The node numbers of the leaves: leaf i of the graph is node leaf[i]. int64 [L]."""
+        return np.flatnonzero(self.left < 0)
+
+    @cached_property
+    def inner(self) -> np.ndarray:
+        """The node numbers of the inner nodes. int64 [I]."""
+        return np.flatnonzero(self.left >= 0)
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """Each node's number in the graph: i for the i-th inner node, ~i for the i-th leaf. int32 [M]."""
+        position = np.empty(len(self.left), np.int32)
+        position[self.inner] = np.arange(len(self.inner))
+        position[self.leaf] = ~np.arange(len(self.leaf), dtype=np.int32)
+        return position
+
+    @cached_property
+    def on_sets(self) -> np.ndarray:
+        """Which inner nodes test a category set. bool [I]."""
+        return self.category[self.inner] >= 0 if len(self.category) else np.zeros(len(self.inner), bool)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How values become codes, and what each inner node compares."""
+        return encoding(self)
+
+    def descend(self, x: Op) -> Op:
+        """The leaf that each row of x reaches in each tree. x: [N, F], dtype of threshold; result: int32 [N, T]."""
+        plan = self.encoding
+        parts: list[Op] = []
+        if len(plan.source):
+            parts.append(Rank(x, plan.source, plan.boundaries, plan.offsets, plan.nan, plan.dtype))
+        if len(plan.set_source):
+            members = Lookup(x, plan.set_source, plan.set_table, self.truncate_negative)
+            parts.append(cast(members, plan.dtype))
+        codes = parts[0] if len(parts) == 1 else Concat(tuple(parts)) if parts else _no_codes(x)
+        child = self.position
+        return Descend(
+            codes, plan.column, plan.rank, child[self.left[self.inner]], child[self.right[self.inner]], child[self.roots]
+        )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The coded columns of a forest, and what each inner node compares: see `ops.Rank`, `ops.Lookup`, `ops.Descend`."""
+
+    source: np.ndarray
+    boundaries: np.ndarray
+    offsets: np.ndarray
+    nan: np.ndarray
+    set_source: np.ndarray
+    set_table: np.ndarray
+    column: np.ndarray
+    rank: np.ndarray
+    dtype: np.dtype
+
+
+def encoding(forest: Forest) -> Encoding:
+    """Rank codes for a forest: a column for each feature and direction of NaN, then one for each category set."""
+    numeric = forest.inner[~forest.on_sets]
+    sets = forest.inner[forest.on_sets]
+    feature, threshold, nan_right = forest.feature[numeric], forest.threshold[numeric], forest.nan_right[numeric]
+    keys, column = np.unique(feature * 2 + nan_right, return_inverse=True)
+    real = ~np.isnan(threshold)
+    pairs = np.unique(np.rec.fromarrays([column[real], threshold[real] + 0.0], names="c,t"))
+    offsets = np.searchsorted(pairs["c"], np.arange(len(keys) + 1))
+    longest = int(np.diff(offsets).max(initial=0)) + 1
+    rank = np.where(real, 0, np.diff(offsets)[column] + 1)
+    place = np.searchsorted(pairs, np.rec.fromarrays([column[real], threshold[real] + 0.0], names="c,t"))
+    rank[real] = place - offsets[column[real]] + 1
+    nan = np.where(keys % 2 == 1, np.diff(offsets) + 1, 0)
+    set_keys, set_column = np.unique(
+        np.stack([forest.feature[sets], forest.category[sets]]) if len(sets) else np.empty((2, 0), np.int64),
+        axis=1,
+        return_inverse=True,
+    )
+    node_column, node_rank = np.empty(len(forest.inner), np.int32), np.ones(len(forest.inner), np.int32)
+    node_column[~forest.on_sets], node_rank[~forest.on_sets] = column, rank
+    node_column[forest.on_sets] = len(keys) + set_column.reshape(-1)
+    return Encoding(
+        source=keys // 2,
+        boundaries=np.ascontiguousarray(pairs["t"]),
+        offsets=offsets,
+        nan=nan,
+        set_source=set_keys[0],
+        set_table=forest.tables[set_keys[1]],
+        column=node_column,
+        rank=node_rank,
+        dtype=code_dtype(longest),
+    )
+
+
+def code_dtype(largest: int) -> np.dtype:
+    """The smallest integer dtype that holds the codes 0 to `largest`. Signed above 8 bits: PyTorch has no more."""
+    if largest > np.iinfo(np.int32).max:
+        raise GraphTypeError(f"{largest} thresholds on one feature")
+    return np.dtype(np.uint8 if largest <= 255 else np.int16 if largest <= 32767 else np.int32)
+
+
+def above(threshold: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The smallest number of `dtype` greater than each threshold: `x > t` and `x >= above(t)` are the same for x of
+    `dtype`. NEVER where there is none, because t is the largest number or infinite.
+    """
+    with np.errstate(all="ignore"):
+        near = threshold.astype(dtype)
+        up = np.nextafter(near, dtype.type(np.inf))
+        result = np.where(near.astype(threshold.dtype) > threshold, near, up)
+    return np.where(threshold == np.inf, dtype.type(NEVER), result).astype(dtype)
+
+
+def _no_codes(x: Op) -> Op:
+    """A column that no node reads, for a forest in which every tree is a single leaf."""
+    if x.columns == 0:
+        raise GraphTypeError("a tree model needs at least one column")
+    empty = np.empty(0, x.dtype)
+    return Rank(Columns(x, np.array([0])), np.array([0]), empty, np.array([0, 0]), np.array([0]), code_dtype(1))
