@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorml.converter import Description, Model, apply, find, library
+from tensorml.converter import Description, Model, apply, apply_inverse, find, library
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import Schema, read
@@ -51,6 +51,8 @@ def convert(
     passes = EXACT if precision == "source" else (*EXACT, *FAST)
 
     def specialize(schema: Schema) -> Graph:
+        if schema.inverse:
+            return optimize(Graph({"inverse_transform": apply_inverse(own, schema.inputs())}), passes)
         return optimize(Graph(apply(own, schema.inputs())), passes)
 
     schema = starting_schema(model, description, X)

@@ -36,9 +36,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Converter:
-    """A registered converter. `steps` lists the models inside, for `check`; `frames`: it takes a DataFrame's columns."""
+    """A registered converter.
+
+    inverse: what `inverse_transform` returns, from its input. steps: the models inside, for `check`. frames: it takes
+    the columns of a DataFrame.
+    """
 
     function: Convert
+    inverse: Callable[[Any, Op], Op] | None = None
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None
     frames: bool = False
 
@@ -53,6 +58,7 @@ class Description:
     containers: output container ("pandas", "polars") and column names of `transform`, where the source returns a frame.
     absent: what an entry that a sparse matrix does not store means.
     empty: whether the source takes a batch of no rows.
+    invertible: whether the source has `inverse_transform`.
     by_name: whether the source finds a DataFrame's columns by name, so that order and further columns do not matter.
     """
 
@@ -63,6 +69,7 @@ class Description:
     feature_names_out: tuple[str, ...] | None = None
     absent: float = 0.0
     empty: bool = False
+    invertible: bool = False
     by_name: bool = False
 
 
@@ -80,13 +87,16 @@ _REGISTRY: dict[type, Converter] = {}
 
 
 def converter(
-    *classes: type, steps: Callable[[Any], list[tuple[str, Any]]] | None = None, frames: bool = False
+    *classes: type,
+    inverse: Callable[[Any, Op], Op] | None = None,
+    steps: Callable[[Any], list[tuple[str, Any]]] | None = None,
+    frames: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as the converter of exactly these classes; subclasses need their own."""
 
     def register(function: F) -> F:
         for cls in classes:
-            _REGISTRY[cls] = Converter(function, steps, frames)
+            _REGISTRY[cls] = Converter(function, inverse, steps, frames)
         return function
 
     return register
@@ -155,6 +165,15 @@ def apply(model: Model, x: Op | Frame, *, step: str | None = None) -> Outputs:
         return entry.function(model, x)
 
 
+def apply_inverse(model: Model, z: Op, *, step: str | None = None) -> Op:
+    """What the model's `inverse_transform` returns for z. `step` is the model's name inside another one."""
+    with inside(step):
+        entry = find(model)
+        if entry.inverse is None:
+            raise unsupported(model, "its inverse_transform has no converter", "Keep the source model for the way back")
+        return entry.inverse(model, z)
+
+
 @contextmanager
 def inside(step: str | None) -> Iterator[None]:
     """Prefix refusals with the name of the step they come from."""
@@ -181,7 +200,7 @@ def fitted_attribute(model: Model, name: str) -> Any:
 
 
 def unsupported(model: Model, reason: str, todo: str) -> UnsupportedModelError:
-    """The error to raise for an option that cannot be reproduced. Both parts without the final full stop's absence."""
+    """The error to raise for an option that cannot be reproduced: why, and what the user can do, without full stops."""
     return UnsupportedModelError(model, reason, todo)
 
 

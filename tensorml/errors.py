@@ -23,7 +23,7 @@ class UnsupportedModelError(TensorMLError, NotImplementedError):
 
     def __str__(self) -> str:
         where = f"{' > '.join(self.path)}, " if self.path else ""
-        return f"{where}{qualified_name(self.model)}: {self.reason}. {self.todo}"
+        return f"{where}{qualified_name(self.model)}: {self.reason}. {self.todo}."
 
 
 class UnsupportedOperatorError(TensorMLError, NotImplementedError):

@@ -20,11 +20,13 @@ KINDS = "biuf"
 class Schema:
     """What distinguishes one kind of input from another: a dtype per column, and the names in a DataFrame.
 
-    Models compute in dtypes that follow from the input's, so a model has one graph per schema.
+    Models compute in dtypes that follow from the input's, so a model has one graph per schema. `inverse`: the input is
+    what `transform` returned, on its way back.
     """
 
     dtypes: tuple[np.dtype, ...]
     names: tuple[str, ...] | None = None
+    inverse: bool = False
 
     @property
     def uniform(self) -> np.dtype | None:

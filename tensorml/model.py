@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorml.converter import Description
-from tensorml.errors import InputError, UnsupportedModelError
+from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
 from tensorml.frames import Batch, Schema, read
 from tensorml.graph import Graph, Op
@@ -74,7 +74,8 @@ class TensorModel:
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """The inference methods that this model has, in the source's names."""
-        return tuple(dict.fromkeys(parse(name)[0] for name in self.graph.outputs))
+        back = ("inverse_transform",) if self._description.invertible else ()
+        return (*dict.fromkeys(parse(name)[0] for name in self.graph.outputs), *back)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -114,13 +115,16 @@ class TensorModel:
             raise InputError(f"this file holds graphs for {known} columns. Convert the input to one of these dtypes.")
         try:
             return self._specialize(schema)
-        except UnsupportedModelError as error:
+        except (UnsupportedModelError, GraphTypeError) as error:
             raise InputError(f"the model does not take this kind of input: {error}") from error
 
     def _call(self, method: str, X: Any, /, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         batch = read(X, self._description.absent)
-        batch = self._checked(batch, method)
+        if method == "inverse_transform":
+            batch = replace(batch, schema=replace(batch.schema, names=None, inverse=True))
+        else:
+            batch = self._checked(batch, method)
         graph = self.graph_for(batch.schema)
         names = self._outputs(graph, method, options)
         results = self._run(batch, graph, names)

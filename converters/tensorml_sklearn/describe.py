@@ -24,6 +24,7 @@ def describe(model: BaseEstimator) -> Description:
     return Description(
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
+        invertible=hasattr(model, "inverse_transform"),
         attributes={"classes_": model.classes_} if hasattr(model, "classes_") else {},  # pyright: ignore[reportAttributeAccessIssue]
     )
 

@@ -33,7 +33,7 @@ GROUP_BYTES = 5_000_000  # compares of one block that stay in the caches: measur
 class AllNodes(nn.Module):
     """Codes [N, C] to slots int32 [T, N] by comparing every node.
 
-    column: int64 [groups, nodes * G]; rank: dtype of the codes [groups, nodes * G, 1]. A group's nodes stand level by
+    column: int64 [groups, nodes * G]; rank: dtype of the codes, alike. A group's nodes stand level by
     level, in a level all left children before all right ones, and the G trees side by side.
     """
 
@@ -45,7 +45,7 @@ class AllNodes(nn.Module):
         super().__init__()
         self.depth, self.trees, self.group = depth, trees, column.shape[1] // (2**depth - 1)
         self.register_buffer("column", torch.from_numpy(column))
-        self.register_buffer("rank", torch.from_numpy(rank))
+        self.register_buffer("rank", torch.from_numpy(rank)[..., None])
         self.register_buffer("first", torch.arange(trees, dtype=torch.int32)[:, None] * 2**depth)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:

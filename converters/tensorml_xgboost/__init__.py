@@ -1,0 +1,1 @@
+"""What XGBoost's models mean."""
