@@ -1,0 +1,1 @@
+"""Converters for sklearn.model_selection."""

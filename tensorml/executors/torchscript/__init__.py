@@ -1,0 +1,1 @@
+"""TorchScript: the same rules as `torch`, compiled to a program that plain libtorch loads."""
