@@ -14,8 +14,9 @@ from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import Schema, read
 from tensorml.graph import Graph
-from tensorml.model import Source, TensorModel, numeric
+from tensorml.model import Source, TensorModel
 from tensorml.passes import EXACT, FAST, optimize
+from tensorml.programs import GraphPrograms, numeric
 
 Precision = Literal["source", "fast"]
 
@@ -62,7 +63,7 @@ def convert(
             raise UnsupportedModelError(
                 model, f"the executor '{program.name}' has no rule for {type(op).__name__}", "Choose another executor"
             )
-    return TensorModel({schema: graph}, description, program, source_of(model), specialize)
+    return TensorModel(GraphPrograms({schema: graph}, program, specialize), schema, description, source_of(model))
 
 
 def make_executor(executor: str | Executor, device: str | None, memory: int | None) -> Executor:

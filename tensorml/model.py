@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tensorml.converter import Description
-from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
-from tensorml.executors.base import Executor, Program
+from tensorml.errors import InputError
+from tensorml.executors.base import Executor
 from tensorml.frames import Batch, Schema, read
-from tensorml.graph import Graph, Op
-from tensorml.ops import Label, Sparse
+from tensorml.graph import Graph
+from tensorml.programs import Programs
 
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\])?")
-Specialize = Callable[[Schema], Graph]
 
 
 @dataclass(frozen=True)
@@ -40,31 +38,27 @@ class TensorModel:
     Raises InputError (a ValueError) for what the source does not accept either.
     """
 
-    def __init__(
-        self,
-        graphs: Mapping[Schema, Graph],
-        description: Description,
-        executor: Executor,
-        source: Source,
-        specialize: Specialize | None = None,
-    ):
-        self._graphs = dict(graphs)
+    def __init__(self, programs: Programs, schema: Schema, description: Description, source: Source):
+        """`schema` is the kind of input that the model was converted to first."""
+        self._programs = programs
+        self._schema = schema
         self._description = description
-        self._specialize = specialize
-        self._programs: dict[tuple[Schema, tuple[str, ...]], Program] = {}
-        self._lock = threading.RLock()
-        self.executor = executor
         self.source = source
 
-    @cached_property
-    def graph(self) -> Graph:
-        """The tensor graph that was built at conversion, for float64 input."""
-        return next(iter(self._graphs.values()))
+    @property
+    def executor(self) -> Executor:
+        """The executor that runs this model, with its options."""
+        return self._programs.executor
 
     @property
-    def graphs(self) -> Mapping[Schema, Graph]:
-        """The graphs built so far, by the kind of input."""
-        return dict(self._graphs)
+    def graph(self) -> Graph:
+        """The tensor graph for the kind of input that the model was converted to first (float64, unless X was given)."""
+        return self._programs.graph()
+
+    @property
+    def programs(self) -> Programs:
+        """Where the compiled programs come from."""
+        return self._programs
 
     @property
     def description(self) -> Description:
@@ -75,7 +69,7 @@ class TensorModel:
     def methods(self) -> tuple[str, ...]:
         """The inference methods that this model has, in the source's names."""
         back = ("inverse_transform",) if self._description.invertible else ()
-        return (*dict.fromkeys(parse(name)[0] for name in self.graph.outputs), *back)
+        return (*dict.fromkeys(parse(name)[0] for name in self._programs.outputs(self._schema)), *back)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -98,26 +92,6 @@ class TensorModel:
 
         save(self, Path(path))
 
-    def with_executor(self, executor: Executor) -> TensorModel:
-        """The same model on another executor."""
-        return TensorModel(self._graphs, self._description, executor, self.source, self._specialize)
-
-    def graph_for(self, schema: Schema) -> Graph:
-        """The graph for one kind of input. Raises InputError if there is none and no source to make one from."""
-        with self._lock:
-            if schema not in self._graphs:
-                self._graphs[schema] = self._make_graph(schema)
-            return self._graphs[schema]
-
-    def _make_graph(self, schema: Schema) -> Graph:
-        if self._specialize is None:
-            known = ", ".join(dict.fromkeys(str(s.uniform) for s in self._graphs))
-            raise InputError(f"this file holds graphs for {known} columns. Convert the input to one of these dtypes.")
-        try:
-            return self._specialize(schema)
-        except (UnsupportedModelError, GraphTypeError) as error:
-            raise InputError(f"the model does not take this kind of input: {error}") from error
-
     def _call(self, method: str, X: Any, /, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         batch = read(X, self._description.absent)
@@ -125,39 +99,30 @@ class TensorModel:
             batch = replace(batch, schema=replace(batch.schema, names=None, inverse=True))
         else:
             batch = self._checked(batch, method)
-        graph = self.graph_for(batch.schema)
-        names = self._outputs(graph, method, options)
-        results = self._run(batch, graph, names)
+        names = self._outputs(batch.schema, method, options)
+        results = self._run(batch, names)
         if parse(names[0])[2] is not None:
             return [results[name] for name in names]
         return self._contained(results[names[0]], method, batch)
 
-    def _outputs(self, graph: Graph, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The graph's outputs that a call needs: one, or one per item of a list."""
+    def _outputs(self, schema: Schema, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The outputs that a call needs: one, or one per item of a list."""
         variant = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()) if value not in (None, False))
-        names = tuple(n for n in graph.outputs if parse(n)[:2] == (method, variant))
+        known = self._programs.outputs(schema)
+        names = tuple(name for name in known if parse(name)[:2] == (method, variant))
         if not names:
-            known = sorted({parse(n)[1] for n in graph.outputs if parse(n)[0] == method} - {""})
-            raise InputError(f"{method}() does not take {variant}; it takes {', '.join(known) or 'no options'}.")
+            variants = sorted({parse(name)[1] for name in known if parse(name)[0] == method} - {""})
+            raise InputError(f"{method}() does not take {variant}; it takes {', '.join(variants) or 'no options'}.")
         return names
 
-    def _run(self, batch: Batch, graph: Graph, names: tuple[str, ...]) -> dict[str, Any]:
-        arrays = batch.arrays
-        if batch.origin == "torch" and not self.executor.takes_tensors:
-            arrays = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
-        results = self._program(batch.schema, graph, names)(arrays, batch.rows)
-        if batch.origin == "torch" and not self.executor.takes_tensors:
-            return {name: _to_tensor(decode(graph.outputs[name], value)) for name, value in results.items()}
-        return {name: decode(graph.outputs[name], value) for name, value in results.items()}
-
-    def _program(self, schema: Schema, graph: Graph, names: tuple[str, ...]) -> Program:
-        key = (schema, names)
-        program = self._programs.get(key)
-        if program is None:
-            with self._lock:
-                program = self._programs.get(key) or self.executor.compile(numeric(graph.select(*names)))
-                self._programs[key] = program
-        return program
+    def _run(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Any]:
+        """The outputs, decoded; tensors where the input is one."""
+        on_host = batch.origin == "torch" and not self.executor.takes_tensors
+        arrays = {name: x.cpu().numpy() for name, x in batch.arrays.items()} if on_host else batch.arrays
+        results = self._programs.program(batch.schema, names)(arrays, batch.rows)
+        decodings = self._programs.outputs(batch.schema)
+        decoded = {name: decodings[name](value) for name, value in results.items()}
+        return {name: _to_tensor(value) for name, value in decoded.items()} if on_host else decoded
 
     def _checked(self, batch: Batch, method: str) -> Batch:
         """The batch, if its width, names and number of rows are what the source takes."""
@@ -192,6 +157,7 @@ class TensorModel:
         return pandas.DataFrame(value, columns=known.feature_names_out, index=batch.index)  # pyright: ignore[reportArgumentType]
 
 
+@cache
 def parse(name: str) -> tuple[str, str, int | None]:
     """An output's name as method, variant and index: 'predict_proba(raw=True)[1]' as 'predict_proba', 'raw=True', 1."""
     match = OUTPUT.fullmatch(name)
@@ -199,35 +165,6 @@ def parse(name: str) -> tuple[str, str, int | None]:
         raise ValueError(f"{name!r} does not name an output")
     index = match["index"]
     return match["method"], match["variant"] or "", None if index is None else int(index)
-
-
-def numeric(graph: Graph) -> Graph:
-    """The graph whose outputs are numbers: of a label that is not one, the index; of a sparse matrix, the dense one."""
-    return Graph({name: _numeric(op) for name, op in graph.outputs.items()})
-
-
-def _numeric(op: Op) -> Op:
-    from tensorml.graph import Const
-    from tensorml.ops import Take
-
-    match op:
-        case Label(index=index, classes=classes):
-            return Take(Const(classes), index) if classes.dtype.kind in "biuf" else index
-        case Sparse(x=x):
-            return x
-    return op
-
-
-def decode(op: Op, value: Any) -> Any:
-    """What the caller gets for an output that a program computed: the labels, or a sparse matrix."""
-    match op:
-        case Label(classes=classes) if classes.dtype.kind not in "biuf":
-            return classes[np.asarray(value)]
-        case Sparse():
-            from scipy.sparse import csr_matrix
-
-            return csr_matrix(value)
-    return value
 
 
 def _to_tensor(value: np.ndarray) -> Any:

@@ -24,21 +24,22 @@ R = TypeVar("R", bound=Callable[..., Any])
 class Program:
     """A compiled graph. Immutable, and safe to call from many threads at once.
 
-    run: computes one tile: arrays by input name to arrays by output name. tile: the rows it is given at most.
+    inputs: the names of the graph's inputs. run: computes one tile: arrays by input name to arrays by output name.
+    tile: the rows it is given at most.
     """
 
-    graph: Graph
+    inputs: tuple[str, ...]
     run: Callable[[Mapping[str, Array]], Mapping[str, Array]]
     tile: int
 
     def __call__(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
         """The outputs for all rows. Each input can be sliced by rows; only one tile of it is read at a time."""
         if rows <= self.tile:
-            return dict(self.run({name: inputs[name][:rows] for name in self.graph.inputs}))
+            return dict(self.run({name: inputs[name][:rows] for name in self.inputs}))
         results: dict[str, Array] = {}
         for start in range(0, rows, self.tile):
             stop = min(start + self.tile, rows)
-            part = self.run({name: inputs[name][start:stop] for name in self.graph.inputs})
+            part = self.run({name: inputs[name][start:stop] for name in self.inputs})
             for name, value in part.items():
                 if start == 0:
                     results[name] = empty_rows(value, rows)

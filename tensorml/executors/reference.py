@@ -28,7 +28,7 @@ class ReferenceExecutor(Executor):
         def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return evaluate(graph, inputs)
 
-        return Program(graph, run, self.tile(graph))
+        return Program(tuple(graph.inputs), run, self.tile(graph))
 
 
 def evaluate(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ class TorchExecutor(Executor):
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
             return call(module, [inputs[name] for name in names], self.device)
 
-        return Program(graph, run, self.tile(graph))
+        return Program(names, run, self.tile(graph))
 
     def tile(self, graph: Graph) -> int:
         """The rows of a tile: what fits the memory budget and, on the CPU, the caches."""
