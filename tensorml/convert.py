@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorml.converter import Description, Model, apply, apply_inverse, find, library
+from tensorml.converter import Description, Model, apply, apply_inverse, find, home, library
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import Schema, read
@@ -58,12 +58,17 @@ def convert(
 
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
-    for op in numeric(graph).order:
-        if not program.supports(type(op)):
-            raise UnsupportedModelError(
-                model, f"the executor '{program.name}' has no rule for {type(op).__name__}", "Choose another executor"
-            )
+    require_rules(model, numeric(graph), program)
     return TensorModel(GraphPrograms({schema: graph}, program, specialize), schema, description, source_of(model))
+
+
+def require_rules(model: Model, graph: Graph, executor: Executor) -> None:
+    """Raise UnsupportedModelError if the executor lacks a rule for one of the graph's operators."""
+    for op in graph.order:
+        if not executor.supports(type(op)):
+            raise UnsupportedModelError(
+                model, f"the executor '{executor.name}' has no rule for {type(op).__name__}", "Choose another executor"
+            )
 
 
 def make_executor(executor: str | Executor, device: str | None, memory: int | None) -> Executor:
@@ -81,8 +86,11 @@ def make_executor(executor: str | Executor, device: str | None, memory: int | No
 
 
 def describe(model: Model) -> Description:
-    """What the model says about itself, by its library's converter module."""
-    return library(type(model).__module__.partition(".")[0]).describe(model)
+    """What the model says about itself, by the converter module of the library that its class or an ancestor is of."""
+    root = home(type(model))
+    if root is None:
+        return Description(getattr(model, "n_features_in_", None), invertible=hasattr(model, "inverse_transform"))
+    return library(root).describe(model)
 
 
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:

@@ -129,6 +129,12 @@ def library(root: str) -> Any:
         raise MissingDependencyError(f"{root} is not installed. Install it: pip install 'tensorml[{root}]'") from error
 
 
+def home(cls: type) -> str | None:
+    """The root package, of those that have a converter module, of a class or of its nearest ancestor that has one."""
+    roots = (ancestor.__module__.partition(".")[0] for ancestor in cls.__mro__)
+    return next((root for root in roots if root in _points()), None)
+
+
 def find(model: Model) -> Converter:
     """The converter of the model's class. Raises UnsupportedModelError if there is none."""
     cls = type(model)

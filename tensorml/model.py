@@ -65,11 +65,16 @@ class TensorModel:
         """What the source says about itself: width, names, attributes."""
         return self._description
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all outputs, with the variants of methods and the items of lists: `predict(output_margin=True)`."""
+        return tuple(self._programs.outputs(self._schema))
+
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """The inference methods that this model has, in the source's names."""
         back = ("inverse_transform",) if self._description.invertible else ()
-        return (*dict.fromkeys(parse(name)[0] for name in self._programs.outputs(self._schema)), *back)
+        return (*dict.fromkeys(parse(name)[0] for name in self.outputs), *back)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
