@@ -59,6 +59,9 @@ FUNCTIONS = {
 }
 
 
+SAME_BITS = {"uint16": torch.int16, "uint32": torch.int32, "uint64": torch.int64}
+
+
 def dtype_of(dtype: np.dtype) -> torch.dtype:
     """The torch dtype of the same name."""
     return getattr(torch, dtype.name)
@@ -155,8 +158,12 @@ def reshape(op: ops.Reshape, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.Take)
 def take(op: ops.Take, emitter: Emitter, table: Proxy, index: Proxy) -> Proxy:
-    """Rows of the table."""
-    rows = table.index_select(0, index.reshape([-1]))
+    """Rows of the table. torch selects no unsigned integers wider than a byte: their bits pass as signed ones."""
+    bits = SAME_BITS.get(op.dtype.name)
+    values = table if bits is None else table.view(bits)
+    rows = values.index_select(0, index.reshape([-1]))
+    if bits is not None:
+        rows = rows.view(dtype_of(op.dtype))
     return rows.reshape([index.size(0), *map(int, op.shape[1:])])
 
 
