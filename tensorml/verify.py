@@ -239,8 +239,7 @@ def compare_values(name: str, what: str, expected: np.ndarray, actual: np.ndarra
     if expected.dtype.kind in "biuf":
         absolute, relative = _errors(expected, actual, same)
         wrong &= ~(absolute <= limits.allowed(expected))
-    largest = (float(error.max(initial=0, where=~np.isnan(error))) for error in (absolute, relative))
-    found = Comparison(name, "within rounding", len(expected), what, *largest)
+    found = Comparison(name, "within rounding", len(expected), what, _largest(absolute), _largest(relative))
     return _with_first(found, wrong, expected, actual) if wrong.any() else found
 
 
@@ -276,6 +275,10 @@ def _compare_inverse(source: Model, converted: TensorModel, X: Any, limits: Limi
     given = back.value.toarray() if hasattr(back.value, "toarray") else back.value
     outcomes = [_Outcome.of(model, "inverse_transform", given, {}) for model in (source, converted)]
     return compare_outcomes("inverse_transform", outcomes[0], outcomes[1], limits)
+
+
+def _largest(errors: np.ndarray) -> float:
+    return float(errors.max(initial=0, where=~np.isnan(errors)))
 
 
 def _dense(value: Any) -> np.ndarray:
