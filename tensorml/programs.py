@@ -14,7 +14,7 @@ from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
 from tensorml.frames import Schema
 from tensorml.graph import Const, Graph, Op
-from tensorml.ops import Label, Sparse, Take
+from tensorml.ops import Columns, Label, LabelColumns, Reshape, Sparse, Take, concat, ravel
 
 Specialize = Callable[[Schema], Graph]
 NUMBERS = "biuf"
@@ -22,15 +22,21 @@ NUMBERS = "biuf"
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """What becomes of an output's numbers: class labels by index (strings, objects), or a sparse matrix."""
+    """What becomes of an output's numbers: class labels by index (strings, objects), or a sparse matrix.
 
-    classes: np.ndarray | None = None
+    classes: the labels; for an output of several columns (`columns`), those of each.
+    """
+
+    classes: tuple[np.ndarray, ...] = ()
+    columns: bool = False
     sparse: bool = False
 
     def __call__(self, value: Any) -> Any:
         """What the caller gets."""
-        if self.classes is not None:
-            return self.classes[np.asarray(value)]
+        if self.columns:
+            return np.column_stack([classes[np.asarray(value)[:, k]] for k, classes in enumerate(self.classes)])
+        if self.classes:
+            return self.classes[0][np.asarray(value)]
         if self.sparse:
             from scipy.sparse import csr_matrix
 
@@ -115,16 +121,25 @@ def _numeric(op: Op) -> Op:
     match op:
         case Label(index=index, classes=classes):
             return Take(Const(classes), index) if classes.dtype.kind in NUMBERS else index
+        case LabelColumns(index=index, classes=classes):
+            return _label_columns(index, classes) if classes[0].dtype.kind in NUMBERS else index
         case Sparse(x=x):
             return x
     return op
+
+
+def _label_columns(index: Op, classes: tuple[np.ndarray, ...]) -> Op:
+    columns = (ravel(Columns(index, np.array([k]))) for k in range(len(classes)))
+    return concat([Reshape(Take(Const(c), i), (1,)) for c, i in zip(classes, columns, strict=True)])
 
 
 def decoding(op: Op) -> Decoding:
     """What the host does with an output."""
     match op:
         case Label(classes=classes) if classes.dtype.kind not in NUMBERS:
-            return Decoding(classes)
+            return Decoding((classes,))
+        case LabelColumns(classes=classes) if classes[0].dtype.kind not in NUMBERS:
+            return Decoding(classes, columns=True)
         case Sparse():
             return Decoding(sparse=True)
     return Decoding()

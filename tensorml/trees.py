@@ -104,7 +104,6 @@ class Encoding:
 def encoding(forest: Forest) -> Encoding:
     """Rank codes for a forest: a column for each feature and direction of NaN, then one for each category set."""
     numeric = forest.inner[~forest.on_sets]
-    sets = forest.inner[forest.on_sets]
     feature, threshold, nan_right = forest.feature[numeric], forest.threshold[numeric], forest.nan_right[numeric]
     keys, column = np.unique(feature * 2 + nan_right, return_inverse=True)
     real = ~np.isnan(threshold)
@@ -115,25 +114,31 @@ def encoding(forest: Forest) -> Encoding:
     place = np.searchsorted(pairs, np.rec.fromarrays([column[real], threshold[real] + 0.0], names="c,t"))
     rank[real] = place - offsets[column[real]] + 1
     nan = np.where(keys % 2 == 1, np.diff(offsets) + 1, 0)
-    set_keys, set_column = np.unique(
-        np.stack([forest.feature[sets], forest.category[sets]]) if len(sets) else np.empty((2, 0), np.int64),
-        axis=1,
-        return_inverse=True,
-    )
+    set_source, set_table, set_column = _distinct_sets(forest, forest.inner[forest.on_sets])
     node_column, node_rank = np.empty(len(forest.inner), np.int32), np.ones(len(forest.inner), np.int32)
     node_column[~forest.on_sets], node_rank[~forest.on_sets] = column, rank
-    node_column[forest.on_sets] = len(keys) + set_column.reshape(-1)
+    node_column[forest.on_sets] = len(keys) + set_column
     return Encoding(
         source=keys // 2,
         boundaries=np.ascontiguousarray(pairs["t"]),
         offsets=offsets,
         nan=nan,
-        set_source=set_keys[0],
-        set_table=forest.tables[set_keys[1]],
+        set_source=set_source,
+        set_table=set_table,
         column=node_column,
         rank=node_rank,
         dtype=code_dtype(longest),
     )
+
+
+def _distinct_sets(forest: Forest, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct pairs of feature and table that nodes test: features [K], tables [K, S + 2], the pair of each node."""
+    if not len(nodes):
+        return np.empty(0, np.int64), np.empty((0, 2), np.uint8), np.empty(0, np.int64)
+    features, tables = forest.feature[nodes], forest.tables[forest.category[nodes]]
+    rows = np.concatenate([features.astype("<i8")[:, None].view(np.uint8), tables], axis=1)
+    _, first, pair = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return features[first], tables[first], pair.reshape(-1)
 
 
 def code_dtype(largest: int) -> np.dtype:

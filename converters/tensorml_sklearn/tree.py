@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+from sklearn.utils import get_tags
 
 from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model
 from tensorml.graph import Const, Op
-from tensorml.ops import Div, LeafSum, Log, ReduceSum, Take, cast
-from tensorml.ops.index import Columns
+from tensorml.ops import ArgMax, Columns, LabelColumns, Log, Reshape, Take, cast, concat, ravel
 from tensorml.trees import Forest, above
 from tensorml_sklearn.describe import finite, labelled
 
-SklearnTree = Any
 FLOAT32 = np.dtype(np.float32)
+Tree = Any  # sklearn.tree._tree.Tree, a Cython class
 
 
-def forest_of(trees: Sequence[SklearnTree]) -> Forest:
+@dataclass(frozen=True)
+class Trees:
+    """An ensemble's trees. values: float64 [L, O, C], what each leaf holds; node: int64 [L], its number for `apply`."""
+
+    forest: Forest
+    values: np.ndarray
+    node: np.ndarray
+
+    def apply(self, leaves: Op) -> Op:
+        """The node numbers of the leaves. int64, the shape of `leaves`."""
+        return Take(Const(self.node), leaves)
+
+
+def read_trees(trees: Sequence[Tree]) -> Trees:
     """The trees of an ensemble. A row goes right if its float32 value is greater than the float64 threshold.
 
     Source: sklearn.tree._tree.Tree._apply_dense: X is float32, `X[i, feature] <= threshold` goes left, and NaN as
@@ -30,7 +44,7 @@ def forest_of(trees: Sequence[SklearnTree]) -> Forest:
     shift = np.repeat(roots, counts)
     left = np.concatenate([tree.children_left for tree in trees])
     right = np.concatenate([tree.children_right for tree in trees])
-    return Forest(
+    forest = Forest(
         roots=roots,
         feature=np.concatenate([tree.feature for tree in trees]),
         threshold=above(np.concatenate([tree.threshold for tree in trees]), FLOAT32),
@@ -38,9 +52,63 @@ def forest_of(trees: Sequence[SklearnTree]) -> Forest:
         left=np.where(left < 0, -1, left + shift),
         right=np.where(right < 0, -1, right + shift),
     )
+    values = np.concatenate([tree.value for tree in trees])[forest.leaf]
+    return Trees(forest, values, (np.arange(len(left)) - shift)[forest.leaf])
 
 
-def node_in_tree(forest: Forest) -> np.ndarray:
-    """Each leaf's node number within its own tree, as `apply` returns it. int64 [L]."""
-    tree = np.searchsorted(forest.roots, forest.leaf, side="right") - 1
-    return forest.leaf - forest.roots[tree]
+def tree_input(model: object, x: Op, *, nan: bool) -> Op:
+    """x as float32, without infinities. Source: sklearn.tree._classes.BaseDecisionTree._validate_X_predict."""
+    return finite(model, cast(x, FLOAT32), nan=nan)
+
+
+def takes_nan(tree: Any) -> bool:
+    """Whether a fitted tree takes NaN. Source: BaseDecisionTree._support_missing_values, with no sparse input."""
+    return bool(tree._support_missing_values(np.empty((0, 0)))) and get_tags(tree).input_tags.allow_nan
+
+
+@once_per_model
+def _single(model: Any) -> Trees:
+    return read_trees([fitted_attribute(model, "tree_")])
+
+
+def _held(model: Any, x: Op) -> tuple[Trees, Op, Op]:
+    """The tree, the leaf of each row [N], and what it holds, [N, O, C]."""
+    trees = _single(model)
+    leaf = ravel(trees.forest.descend(tree_input(model, x, nan=takes_nan(model))))
+    return trees, leaf, Take(Const(trees.values), leaf)
+
+
+@converter(DecisionTreeRegressor, ExtraTreeRegressor)
+def tree_regressor(model: Any, x: Op) -> Outputs:
+    """What the leaf holds: [N], or [N, O] for several outputs. Source: BaseDecisionTree.predict."""
+    trees, leaf, held = _held(model, x)
+    outputs = Reshape(held, () if model.n_outputs_ == 1 else (model.n_outputs_,))
+    return {"predict": outputs, "apply": trees.apply(leaf)}
+
+
+@converter(DecisionTreeClassifier, ExtraTreeClassifier)
+def tree_classifier(model: Any, x: Op) -> Outputs:
+    """The class fractions of the leaf. Source: sklearn.tree._classes.DecisionTreeClassifier.predict_proba."""
+    trees, leaf, held = _held(model, x)
+    flat = Reshape(held, (trees.values.shape[1] * trees.values.shape[2],))
+    return {**classify(model, by_output(model, flat, trees.values.shape[2])), "apply": trees.apply(leaf)}
+
+
+def by_output(model: Any, held: Op, width: int) -> list[Op]:
+    """The columns of each output, [N, number of its classes], from [N, O * width]."""
+    counts = [model.n_classes_] if model.n_outputs_ == 1 else model.n_classes_
+    return [Columns(held, np.arange(int(count)) + k * width) for k, count in enumerate(counts)]
+
+
+def classify(model: Any, probabilities: list[Op]) -> Outputs:
+    """The methods of a classifier of one or several outputs, from the probabilities of each.
+
+    Source: sklearn.tree._classes.DecisionTreeClassifier, sklearn.ensemble._forest.ForestClassifier.
+    """
+    if model.n_outputs_ == 1:
+        (p,) = probabilities
+        return {"predict": labelled(p, model.classes_), "predict_proba": p, "predict_log_proba": Log(p)}
+    chosen = concat([Reshape(ArgMax(p), (1,)) for p in probabilities])
+    outputs: Outputs = {"predict": LabelColumns(chosen, tuple(np.asarray(c) for c in model.classes_))}
+    outputs |= {f"predict_proba[{k}]": p for k, p in enumerate(probabilities)}
+    return outputs | {f"predict_log_proba[{k}]": Log(p) for k, p in enumerate(probabilities)}

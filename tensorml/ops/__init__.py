@@ -30,6 +30,8 @@ from tensorml.ops.elementwise import Where as Where
 from tensorml.ops.elementwise import cast as cast
 from tensorml.ops.host import Finite as Finite
 from tensorml.ops.host import Label as Label
+from tensorml.ops.host import LabelColumns as LabelColumns
+from tensorml.ops.host import Require as Require
 from tensorml.ops.host import Sparse as Sparse
 from tensorml.ops.index import Columns as Columns
 from tensorml.ops.index import Concat as Concat

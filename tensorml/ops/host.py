@@ -39,6 +39,28 @@ class Finite(Op):
         return f"Input X contains NaN; {self.reader} does not take it. Impute missing values before it."
 
 
+class Require(Op):
+    """`x` itself, after a check that the condition holds everywhere. Raises InputError(message) otherwise.
+
+    x: any type; condition: bool, any shape. Result: x. An executor that cannot raise (a circuit) passes x on.
+    """
+
+    x: Op
+    condition: Op
+    message: str
+
+    def infer(self) -> TensorType:
+        if self.condition.dtype.kind != "b":
+            raise GraphTypeError(f"Require does not take a condition of {self.condition.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        x, condition = operands
+        if not condition.all():
+            raise InputError(self.message)
+        return x
+
+
 class Label(Op):
     """The class label that an index names. Only an output can be a Label: the host decodes what is not a number.
 
@@ -55,6 +77,27 @@ class Label(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         return self.classes[operands[0]]
+
+
+class LabelColumns(Op):
+    """The class labels of several outputs side by side. Only an output can be LabelColumns, as with Label.
+
+    index: int64 [N, K]; classes: for each column the labels that its indices name. Result: [N, K], dtype of the first.
+    """
+
+    index: Op
+    classes: tuple[np.ndarray, ...]
+
+    def infer(self) -> TensorType:
+        if self.index.dtype != np.dtype(np.int64) or self.index.columns != len(self.classes):
+            raise GraphTypeError(f"LabelColumns of {len(self.classes)} columns does not take {self.index.type}")
+        return TensorType(self.index.shape, self.classes[0].dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        labels = np.empty(operands[0].shape, self.dtype)
+        for k, classes in enumerate(self.classes):
+            labels[:, k] = classes[operands[0][:, k]]
+        return labels
 
 
 class Sparse(Op):
