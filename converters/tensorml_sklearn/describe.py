@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -14,6 +15,7 @@ from tensorml.errors import NotFittedError, qualified_name
 from tensorml.graph import Op
 from tensorml.ops import ArgMax, Finite, Label, cast
 
+VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installed library: (1, 6), ...
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 
 
@@ -55,4 +57,4 @@ def labelled(scores: Op, classes: np.ndarray) -> Op:
     return Label(ArgMax(scores), np.asarray(classes))
 
 
-__all__ = ["FLOATS", "Outputs", "describe", "finite", "floating", "labelled", "require_fitted"]
+__all__ = ["FLOATS", "VERSION", "Outputs", "describe", "finite", "floating", "labelled", "require_fitted"]

@@ -73,9 +73,28 @@ def function(op: ops.Input, emitter: Emitter, *operands: Proxy) -> Proxy:
     return emitter.proxy(emitter.graph.call_function(FUNCTIONS[type(op)], tuple(o.node for o in operands)))
 
 
+class ToHalf(nn.Module):
+    """float64 to float16 in one rounding. torch rounds to float32 on the way, which may move a number onto a tie.
+
+    The float32 neighbour on the other side of x rounds to the other candidate; the closer of the two is right. A tie
+    of float16 itself is a float32 number, so no rounding comes before it.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape as x, which is float64."""
+        single = x.to(torch.float32)
+        rounded = single.to(torch.float64)
+        toward = torch.where(rounded < x, math.inf, -math.inf).to(torch.float32)
+        first, second = single.to(torch.float16), torch.nextafter(single, toward).to(torch.float16)
+        closer = (second.to(torch.float64) - x).abs() < (first.to(torch.float64) - x).abs()
+        return torch.where(closer & (rounded != x), second, first)
+
+
 @rules.rule(ops.Cast)
 def cast(op: ops.Cast, emitter: Emitter, x: Proxy) -> Proxy:
     """Conversion of the dtype."""
+    if op.dtype == np.float16 and op.x.dtype == np.float64:
+        return emitter.call(ToHalf(), x)
     return x.to(dtype_of(op.dtype))
 
 
@@ -103,6 +122,26 @@ class FiniteCheck(nn.Module):
 def finite(op: ops.Finite, emitter: Emitter, x: Proxy) -> Proxy:
     """The check, as a module that raises."""
     return emitter.call(FiniteCheck(op.nan, op.message(infinity=False), op.message(infinity=True)), x)
+
+
+class RequireCheck(nn.Module):
+    """Passes x on if the condition holds everywhere."""
+
+    def __init__(self, message: str):
+        super().__init__()
+        self.message = message
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """x itself; raises InputError."""
+        if not bool(condition.all()):
+            raise InputError(self.message)
+        return x
+
+
+@rules.rule(ops.Require)
+def require(op: ops.Require, emitter: Emitter, x: Proxy, condition: Proxy) -> Proxy:
+    """The check, as a module that raises."""
+    return emitter.call(RequireCheck(op.message), x, condition)
 
 
 @rules.rule(ops.ReduceSum)
