@@ -82,7 +82,7 @@ class Abs(Unary):
 
 
 class Sqrt(Unary):
-    """The square root, correctly rounded; NaN below zero."""
+    """The square root; NaN below zero. Torch may be off by one unit in the last place: MKL's vector routine is."""
 
     function = np.sqrt
 
@@ -106,9 +106,9 @@ class Log1p(Unary):
 
 
 class Sigmoid(Unary):
-    """1 / (1 + exp(-x)), in the dtype of x, and so 0 where exp(-x) overflows: below -88.7 in float32, -709.8 in float64.
+    """1 / (1 + exp(-x)), in the dtype of x. Executors agree within a few units in the last place.
 
-    Executors agree within a few units in the last place. Source: scipy.special.expit, which underflows there too.
+    0 where exp(-x) overflows: below -88.7 in float32, -709.8 in float64, as scipy.special.expit is.
     """
 
     def function(self, x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tensorml import ops
+from tensorml.errors import InputError, UnsupportedOperatorError
+from tensorml.executors.base import Executor, Rules, executor_class
+from tensorml.executors.reference import evaluate
+from tensorml.graph import Const, Graph, Input, Op
+from tensorml.save import operators_by_name
+from tests.samples import AT_OUTPUTS, SAMPLES, X, batch
+
+BATCHES = [0, 1, 37, 3000]
+
+
+@pytest.fixture
+def runner(executor: str) -> Executor:
+    return executor_class(executor)()
+
+
+@pytest.mark.parametrize("rows", BATCHES, ids=lambda rows: f"{rows} rows")
+@pytest.mark.parametrize("name", SAMPLES)
+def test_executor_agrees_with_reference(runner: Executor, name: str, rows: int):
+    op, rtol = SAMPLES[name]
+    graph, inputs = Graph({"out": op}), batch(rows)
+    expected = evaluate(graph, inputs)["out"]
+    actual = runner.compile(graph)(inputs, rows)["out"]
+    assert actual.dtype == expected.dtype == op.dtype
+    assert actual.shape == expected.shape
+    if expected.dtype.kind == "f" and rtol:
+        np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * 1e-2)
+    else:
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_tiles_change_no_bit_of_exact_operators(runner: Executor, name: str):
+    op, rtol = SAMPLES[name]
+    graph, inputs = Graph({"out": op}), batch(500)
+    program = runner.compile(graph)
+    in_tiles = type(program)(program.inputs, program.run, tile=64)(inputs, 500)["out"]
+    np.testing.assert_allclose(in_tiles, program(inputs, 500)["out"], rtol=rtol, atol=rtol * 1e-2)
+
+
+def test_every_operator_has_a_sample():
+    sampled = {type(op) for root in (*SAMPLES.values(),) for op in Graph({"out": root[0]}).order}
+    sampled |= {type(op) for op in AT_OUTPUTS.values()}
+    missing = {cls for cls in operators_by_name().values() if cls not in sampled}
+    assert not missing
+
+
+def test_every_operator_states_its_meaning():
+    for name, cls in operators_by_name().items():
+        assert cls.__doc__, name
+
+
+def test_inputs_are_never_written_to(runner: Executor):
+    inputs = batch(100)
+    for array in inputs.values():
+        array.flags.writeable = False
+    before = {name: array.copy() for name, array in inputs.items()}
+    for op, _ in SAMPLES.values():
+        runner.compile(Graph({"out": op}))(inputs, 100)
+    for name, array in inputs.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(np.nan, "Input X contains NaN; Reader"), (np.inf, "contains infinity"), (-np.inf, "infinity")]
+)
+def test_finite_refuses_what_its_reader_refuses(runner: Executor, value: float, words: str):
+    inputs = batch(5)
+    inputs["plain"][3, 2] = value
+    with pytest.raises(InputError, match=words):
+        runner.compile(Graph({"out": ops.Finite(X["plain"], False, "Reader")}))(inputs, 5)
+
+
+def test_finite_takes_nan_where_its_reader_does_but_no_infinity(runner: Executor):
+    inputs = batch(5)
+    inputs["plain"][3, 2] = np.nan
+    program = runner.compile(Graph({"out": ops.Finite(X["plain"], True, "Reader")}))
+    np.testing.assert_array_equal(program(inputs, 5)["out"], inputs["plain"])
+    inputs["plain"][1, 1] = -np.inf
+    with pytest.raises(InputError, match="infinity"):
+        program(inputs, 5)
+
+
+def test_a_sum_that_overflows_is_not_mistaken_for_infinity(runner: Executor):
+    inputs = {"plain": np.full((4, 4), 1.7e308)}
+    out = runner.compile(Graph({"out": ops.Finite(X["plain"], False, "Reader")}))(inputs, 4)["out"]
+    np.testing.assert_array_equal(out, inputs["plain"])
+
+
+class Unknown(Op):
+    """An operator that no executor but the reference knows."""
+
+    x: Op
+
+    def infer(self):
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0]
+
+
+def test_an_operator_without_rule_is_refused_by_name(runner: Executor):
+    graph = Graph({"out": Unknown(X["plain"])})
+    if runner.supports(Unknown):
+        assert runner.name == "reference"
+        return
+    with pytest.raises(UnsupportedOperatorError, match=rf"'{'torch'}.*no rule for Unknown"):
+        runner.compile(graph)
+
+
+def test_rules_cover_all_operators_that_reach_an_executor(runner: Executor):
+    host_only = {type(op) for op in AT_OUTPUTS.values()}
+    for cls in operators_by_name().values():
+        if cls not in host_only:
+            assert runner.supports(cls), cls
+
+
+def test_inputs_and_constants_need_no_rule():
+    assert Rules("any").supports(Input)
+    assert Rules("any").supports(Const)
+
+
+def test_unknown_executor_is_refused_with_the_names_that_exist():
+    with pytest.raises(ValueError, match="no executor 'cuda'; there are: auto, reference, torch, torchscript"):
+        executor_class("cuda")

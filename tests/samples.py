@@ -1,0 +1,184 @@
+"""A graph for every operator, and inputs that try it. A new operator gets its samples here and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.graph import Const, Input, Op, TensorType
+
+N = 37
+TINY = np.finfo(np.float64).tiny
+SPECIAL = [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, 1e-45, 1e308, -1e308, 1.0, -1.0, TINY]
+
+
+def batch(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs of `rows` rows by name: floats of three widths with special values, integers, bools, codes."""
+    rng = np.random.default_rng(seed)
+    special = rng.normal(size=(rows, 4)) * 10.0 ** rng.integers(-3, 4, size=(rows, 4))
+    holes = rng.random((rows, 4)) < 0.3
+    special[holes] = rng.choice(SPECIAL, holes.sum())
+    plain = rng.normal(size=(rows, 4))
+    with np.errstate(over="ignore"):
+        return {
+            "special": special,
+            "special32": special.astype(np.float32),
+            "plain": plain,
+            "plain32": plain.astype(np.float32),
+            "half": plain.astype(np.float16),
+            "positive": np.abs(plain) + 0.1,
+            "integer": rng.integers(-5, 6, size=(rows, 4)),
+            "flag": plain > 0,
+            "index": rng.integers(0, 3, size=(rows, 2)),
+            "category": rng.choice([*np.arange(-2, 9), 0.5, -0.5, 7.999, np.nan, np.inf, -np.inf, 1e300], size=(rows, 4)),
+            "code": rng.integers(0, 6, size=(rows, 3)).astype(np.uint8),
+            "wide": rng.integers(0, 3000, size=(rows, 3)).astype(np.int16),
+        }
+
+
+X = {name: Input(name, TensorType(("N", array.shape[1]), array.dtype)) for name, array in batch(1).items()}
+ROW = Const(np.array([1.5, -2.0, 0.25, 3.0]))
+ROW32 = Const(ROW.value.astype(np.float32))
+WEIGHTS = Const(np.random.default_rng(1).normal(size=(4, 3)))
+CLASSES = np.array([3, 5, 8])
+
+
+def random_trees(codes: Op, trees: int, depth: int, largest: int, seed: int = 0) -> ops.Descend:
+    """Trees of random shape, at most `depth` levels, one of them a single leaf."""
+    rng = np.random.default_rng(seed)
+    column: list[int] = []
+    rank: list[int] = []
+    children: list[list[int]] = []
+    leaves = 0
+
+    def grow(level: int) -> int:
+        nonlocal leaves
+        if level == depth or (level and rng.random() < 0.2):
+            leaves += 1
+            return ~(leaves - 1)
+        node = len(column)
+        column.append(int(rng.integers(codes.columns)))
+        rank.append(int(rng.integers(0, largest + 2)))
+        children.append([0, 0])
+        children[node] = [grow(level + 1), grow(level + 1)]
+        return node
+
+    roots = [grow(depth if t == 1 else 0) for t in range(trees)]
+    left, right = np.array(children, np.int32).reshape(-1, 2).T
+    return ops.Descend(
+        codes, np.array(column, np.int32), np.array(rank, np.int32), left.copy(), right.copy(), np.array(roots, np.int32)
+    )
+
+
+def leaf_sum(leaves: ops.Descend, outputs: int, dtype: type, *, grouped: bool) -> ops.LeafSum:
+    """Sums of random leaves, as vectors or one number per tree, tree t to output t % outputs."""
+    count = int(max(~leaves.left.min(initial=-1), ~leaves.right.min(initial=-1), ~leaves.roots.min())) + 1
+    values = np.random.default_rng(2).normal(size=(count, 1 if grouped else outputs)).astype(dtype)
+    output = np.arange(len(leaves.roots)) % outputs if grouped else None
+    return ops.LeafSum(leaves, values, np.linspace(-1, 1, outputs).astype(dtype), output)
+
+
+RANK = ops.Rank(
+    X["special"],
+    np.array([2, 0, 2]),
+    np.array([-1.0, 0.0, 5e-324, 1.0, -3.0, np.inf]),
+    np.array([0, 4, 6, 6]),
+    np.array([0, 3, 1]),
+    np.dtype(np.uint8),
+)
+TABLE = np.random.default_rng(3).integers(0, 2, size=(3, 9)).astype(np.uint8)
+SHALLOW = random_trees(X["code"], 9, 4, 5)
+DEEP = random_trees(X["wide"], 7, 14, 3000)
+
+# name: operator, and the relative error that executors may have (0: the same bits)
+SAMPLES: dict[str, tuple[Op, float]] = {
+    "const": (ops.Add(X["plain"], ROW), 0),
+    "cast to float32": (ops.Cast(X["special"], np.dtype(np.float32)), 0),
+    "cast to int64": (ops.Cast(X["plain"], np.dtype(np.int64)), 0),
+    "cast of bool": (ops.Cast(X["flag"], np.dtype(np.float64)), 0),
+    "cast of half": (ops.Cast(X["half"], np.dtype(np.float64)), 0),
+    "neg": (ops.Neg(X["special"]), 0),
+    "abs": (ops.Abs(X["integer"]), 0),
+    "sqrt": (ops.Sqrt(X["special"]), 3e-16),
+    "exp": (ops.Exp(X["special"]), 1e-14),
+    "exp float32": (ops.Exp(X["special32"]), 1e-6),
+    "log": (ops.Log(X["special"]), 1e-14),
+    "log1p": (ops.Log1p(X["special"]), 1e-14),
+    "sigmoid": (ops.Sigmoid(X["special"]), 1e-14),
+    "sigmoid float32": (ops.Sigmoid(X["special32"]), 1e-6),
+    "is nan": (ops.IsNaN(X["special"]), 0),
+    "not": (ops.Not(X["flag"]), 0),
+    "add": (ops.Add(X["special"], X["plain"]), 0),
+    "sub": (ops.Sub(X["special32"], ROW32), 0),
+    "mul": (ops.Mul(X["special"], ROW), 0),
+    "div": (ops.Div(X["special"], X["plain"]), 0),
+    "div float32": (ops.Div(X["special32"], ROW32), 0),
+    "pow": (ops.Pow(X["positive"], ROW), 1e-13),
+    "max": (ops.Max(X["special"], X["plain"]), 0),
+    "min": (ops.Min(X["special"], X["plain"]), 0),
+    "max of integers": (ops.Max(X["integer"], Const(np.array(2))), 0),
+    "less": (ops.Less(X["special"], X["plain"]), 0),
+    "less or equal": (ops.LessOrEqual(X["special"], Const(np.array(0.0))), 0),
+    "greater": (ops.Greater(X["special"], Const(np.array(0.0))), 0),
+    "greater or equal": (ops.GreaterOrEqual(X["special"], Const(np.array(0.0))), 0),
+    "equal": (ops.Equal(X["special"], Const(np.array(0.0))), 0),
+    "and": (ops.And(X["flag"], ops.Not(X["flag"])), 0),
+    "or": (ops.Or(X["flag"], ops.IsNaN(X["special"])), 0),
+    "where": (ops.Where(X["flag"], X["special"], Const(np.array(2.0))), 0),
+    "finite": (ops.Finite(X["plain"], False, "Reader"), 0),
+    "finite or nan": (ops.Finite(ops.Where(X["flag"], X["plain"], Const(np.array(np.nan))), True, "Reader"), 0),
+    "mat mul": (ops.MatMul(X["plain"], WEIGHTS), 1e-12),
+    "mat mul to one column": (ops.MatMul(X["plain"], Const(WEIGHTS.value[:, :1])), 1e-12),
+    "mat mul float32": (ops.MatMul(X["plain32"], Const(WEIGHTS.value.astype(np.float32))), 1e-4),
+    "reduce sum": (ops.ReduceSum(X["plain"]), 1e-12),
+    "reduce sum of integers": (ops.ReduceSum(X["integer"]), 0),
+    "reduce max": (ops.ReduceMax(X["special"]), 0),
+    "arg max": (ops.ArgMax(X["special"]), 0),
+    "arg max with ties": (ops.ArgMax(X["integer"]), 0),
+    "softmax": (ops.Softmax(X["plain"]), 1e-13),
+    "softmax of special values": (ops.Softmax(X["special"]), 1e-13),
+    "log softmax": (ops.LogSoftmax(X["plain"]), 1e-12),
+    "columns": (ops.Columns(X["special"], np.array([3, 0, 3])), 0),
+    "adjacent columns": (ops.Columns(X["special"], np.array([1, 2])), 0),
+    "no columns": (ops.Columns(X["special"], np.array([], np.int64)), 0),
+    "concat": (ops.Concat((X["plain"], X["special"], X["plain"])), 0),
+    "reshape": (ops.Reshape(X["special"], (2, 2)), 0),
+    "take": (ops.Take(Const(np.arange(12.0).reshape(3, 4)), X["index"]), 0),
+    "take numbers": (ops.Take(Const(CLASSES), ops.ArgMax(ops.Columns(X["plain"], np.arange(3)))), 0),
+    "one hot": (ops.OneHot(X["integer"], (3, 6, 1, 2), np.dtype(np.float32)), 0),
+    "fill": (ops.Fill(X["plain"], (3,), 2.5, np.dtype(np.float32)), 0),
+    "rank": (RANK, 0),
+    "rank without boundaries": (
+        ops.Rank(X["special"], np.array([1]), np.empty(0), np.array([0, 0]), np.array([1]), np.dtype(np.uint8)),
+        0,
+    ),
+    "lookup": (ops.Lookup(X["category"], np.array([1, 0, 1]), TABLE, truncate_negative=False), 0),
+    "lookup that truncates": (ops.Lookup(X["category"], np.array([1, 0, 3]), TABLE, truncate_negative=True), 0),
+    "descend": (SHALLOW, 0),
+    "descend deep": (DEEP, 0),
+    "descend in leaves alone": (random_trees(X["code"], 3, 0, 5), 0),
+    "descend 8 levels": (random_trees(X["code"], 30, 8, 5, seed=5), 0),
+    "descend one tree": (random_trees(X["code"], 1, 3, 5), 0),
+    "leaf sum": (leaf_sum(SHALLOW, 1, np.float32, grouped=False), 0),
+    "leaf sum of vectors": (leaf_sum(SHALLOW, 3, np.float32, grouped=False), 0),
+    "leaf sum by output": (leaf_sum(SHALLOW, 3, np.float32, grouped=True), 0),
+    "leaf sum float64": (leaf_sum(SHALLOW, 1, np.float64, grouped=False), 0),
+    "leaf sum of vectors float64": (leaf_sum(DEEP, 3, np.float64, grouped=False), 0),
+    "leaf sum by output float64": (leaf_sum(DEEP, 3, np.float64, grouped=True), 0),
+    "leaf sum of unequal outputs": (
+        ops.LeafSum(
+            SHALLOW,
+            leaf_sum(SHALLOW, 1, np.float32, grouped=True).values,
+            np.zeros(3, np.float32),
+            np.array([0, 0, 2, 0, 0, 2, 2, 0, 0]),
+        ),
+        0,
+    ),
+}
+
+# Operators that stand at outputs only: the host takes them off before a graph is compiled.
+AT_OUTPUTS: dict[str, Op] = {
+    "label": ops.Label(ops.ArgMax(ops.Columns(X["plain"], np.arange(3))), np.array(["a", "b", "c"])),
+    "label columns": ops.LabelColumns(X["index"], (np.array(["a", "b", "c"]), np.array(["x", "y", "z"]))),
+    "sparse": ops.Sparse(X["plain"]),
+}
