@@ -21,7 +21,7 @@ PYTEST_OPTIONS := -n $(JOBS) --maxprocesses 8
 
 # $(call install,python,environment,extra,constraints): a virtual environment with the package, editable, and an extra.
 define install
-	@"$(1)" -c '$(SUITABLE)' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
+	@"$(1)" -c '$(SUITABLE)' 2>/dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(2)/bin/python || "$(1)" -m venv $(2)
 	$(2)/bin/python -m pip install --quiet --disable-pip-version-check -c $(4) -e '.[$(3)]'
 	@touch $@

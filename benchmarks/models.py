@@ -1,0 +1,162 @@
+"""What is measured: fitted models by name, and the rows they predict. Everything is drawn from fixed seeds.
+
+A model is fitted once and then kept in `benchmarks/.asv/models`, since fitting takes longer than all that is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
+
+ROWS = 100_000
+FEATURES = 28
+FOLDER = Path(__file__).parent / ".asv"
+
+Family = Literal["dense", "trees", "pipeline"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to measure.
+
+    make: the unfitted model. method: what is called on it. fit_rows: how many rows it is fitted on.
+    classes: of the target; 0 for regression. missing: the share of NaN among its features.
+    """
+
+    name: str
+    family: Family
+    make: Callable[[], Any]
+    method: str = "predict_proba"
+    fit_rows: int = ROWS
+    classes: int = 2
+    missing: float = 0.0
+
+    def features(self, rows: int) -> np.ndarray:
+        """The first rows to predict: [rows, FEATURES] float32."""
+        return features(rows, self.missing)
+
+
+def features(rows: int, missing: float = 0.0) -> np.ndarray:
+    """[rows, FEATURES] float32, independent normal columns of means up to 3 and scales up to 4; a share is NaN.
+
+    More rows begin with the same ones.
+    """
+    column = np.random.default_rng(0)
+    mean, scale = column.uniform(-3, 3, FEATURES), column.uniform(0.5, 4, FEATURES)
+    x = np.random.default_rng(1).standard_normal((rows, FEATURES), dtype=np.float32)
+    x = x * scale.astype(np.float32) + mean.astype(np.float32)
+    if missing:
+        x[np.random.default_rng(2).random((rows, FEATURES), dtype=np.float32) < missing] = np.nan
+    return x
+
+
+def target(x: np.ndarray, classes: int) -> np.ndarray:
+    """A noisy function of x that no model here fits exactly: [N] float64, or [N] int64 classes of equal size."""
+    random = np.random.default_rng(3)
+    z = (np.nan_to_num(x) - np.nanmean(x, axis=0)) / np.nanstd(x, axis=0)
+    score = z @ random.standard_normal(FEATURES) + 2 * z[:, 0] * z[:, 1] + 2 * np.sin(2 * z[:, 2])
+    score = score + random.standard_normal(len(x))
+    if classes == 0:
+        return score
+    return np.searchsorted(np.quantile(score, np.arange(1, classes) / classes), score)
+
+
+def xgboost(trees: int, depth: int) -> Callable[[], Any]:
+    """An XGBoost classifier of so many trees."""
+    return lambda: XGBClassifier(n_estimators=trees, max_depth=depth, learning_rate=0.1, random_state=0)
+
+
+def logistic(*steps: Any) -> Any:
+    """Logistic regression after some steps."""
+    model = LogisticRegression(max_iter=200)
+    return make_pipeline(*steps, model) if steps else model
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("LogisticRegression", "dense", logistic),
+        Case("LogisticRegression, 5 classes", "dense", logistic, classes=5),
+        Case("StandardScaler + LogisticRegression", "dense", lambda: logistic(StandardScaler())),
+        Case("Ridge", "dense", Ridge, method="predict", classes=0),
+        Case("LinearSVC", "dense", lambda: LinearSVC(random_state=0), method="predict"),
+        Case("SGDClassifier", "dense", lambda: SGDClassifier(loss="log_loss", random_state=0)),
+        Case("PCA to 8", "dense", lambda: PCA(8, random_state=0), method="transform"),
+        Case("DecisionTree", "trees", lambda: DecisionTreeClassifier(random_state=0)),
+        # 20,000 rows give about 4,000 nodes a tree. All cores, as everyone else here uses them.
+        Case("RandomForest, 100 trees", "trees", lambda: RandomForestClassifier(n_jobs=-1, random_state=0), fit_rows=20_000),
+        Case("GradientBoosting", "trees", lambda: GradientBoostingClassifier(random_state=0), fit_rows=20_000),
+        Case("HistGradientBoosting", "trees", lambda: HistGradientBoostingClassifier(early_stopping=False)),
+        Case("XGBoost, 100 trees of depth 6", "trees", xgboost(100, 6)),
+        Case("XGBoost, 500 trees of depth 8", "trees", xgboost(500, 8)),
+        Case(
+            "SimpleImputer + StandardScaler + LogisticRegression",
+            "pipeline",
+            lambda: logistic(SimpleImputer(), StandardScaler()),
+            missing=0.1,
+        ),
+        Case("KBins + LogisticRegression", "pipeline", lambda: logistic(KBinsDiscretizer(10, strategy="uniform"))),
+        Case(
+            "Polynomial + LogisticRegression",
+            "pipeline",
+            lambda: logistic(StandardScaler(), PolynomialFeatures(2)),
+            fit_rows=20_000,
+        ),
+    )
+}
+
+MANY_LEAVES = Case(
+    "XGBoost, 1,000 trees of 64 leaves",
+    "trees",
+    lambda: XGBClassifier(
+        n_estimators=1000, max_depth=0, max_leaves=64, grow_policy="lossguide", tree_method="hist", random_state=0
+    ),
+    fit_rows=20_000,
+)
+
+
+def load(case: Case) -> Any:
+    """The fitted model of a case, from the cache if it was fitted before with the same versions and settings."""
+    path = FOLDER / "models" / f"{digest(case)}.joblib"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        os.close(handle)
+        joblib.dump(fit(case), temporary)
+        os.replace(temporary, path)
+    return joblib.load(path)
+
+
+def fit(case: Case) -> Any:
+    """The model of a case, fitted."""
+    x = case.features(case.fit_rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # convergence does not matter here
+        return case.make().fit(x, target(x, case.classes))
+
+
+def digest(case: Case) -> str:
+    """A name for a fitted model: of this file and the versions of all that has a part in the fit."""
+    versions = [version(name) for name in ("scikit-learn", "xgboost", "numpy", "scipy", "joblib")]
+    source = Path(__file__).read_text(encoding="utf-8")
+    return hashlib.sha256("\n".join([case.name, platform.python_version(), *versions, source]).encode()).hexdigest()[:16]

@@ -1,0 +1,76 @@
+"""The comparison with the peers as a table, in a few minutes: `python -m benchmarks.quick [--rows N] [--only NAME]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.comparison import Comparison, compare
+from benchmarks.models import CASES, FOLDER, ROWS, Case, load
+from benchmarks.peers import SOURCE, Contestant, contestants
+from benchmarks.report import Report
+from benchmarks.targets import targets
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quick", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, ROWS], metavar="N", help="numbers of rows")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases whose names contain one of these")
+    parser.add_argument("--with", nargs="+", dest="names", metavar="NAME", help="these executors and peers alone")
+    parser.add_argument("--seconds", type=float, default=0.6, help="of measurement for each time")
+    parser.add_argument("--no-targets", action="store_true", help="leave out import, conversion and memory")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder of quick.json and quick.md")
+    return parser.parse_args(argv)
+
+
+def chosen(only: Sequence[str]) -> list[Case]:
+    """The cases whose names contain one of these strings; all for none."""
+    cases = [case for case in CASES.values() if not only or any(part.lower() in case.name.lower() for part in only)]
+    if not cases:
+        raise SystemExit(f"no case contains {' or '.join(only)}. There are: {'; '.join(CASES)}")
+    return cases
+
+
+def taking_part(names: Sequence[str] | None) -> list[Contestant]:
+    """The contestants of these names, all for none; the source always."""
+    everyone = contestants()
+    if names is None:
+        return list(everyone.values())
+    unknown = sorted(set(names) - set(everyone))
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(unknown)}. There are: {', '.join(everyone)}")
+    return [contestant for name, contestant in everyone.items() if name in names or name == SOURCE]
+
+
+def run(cases: Sequence[Case], rows: Sequence[int], names: Sequence[Contestant], seconds: float) -> list[Comparison]:
+    """Every case at every number of rows, with a progress bar. Models that are not in the cache are fitted first."""
+    console = Console(stderr=True)
+    for case in track(cases, "fit models", console=console, transient=True):
+        load(case)
+    pairs = [(case, n) for case in cases for n in rows]
+    return [compare(case, n, names, seconds) for case, n in track(pairs, "compare", console=console, transient=True)]
+
+
+def main() -> None:
+    """Measure, show, and write quick.json and quick.md."""
+    options = arguments()
+    cases, names = chosen(options.only), taking_part(options.names)
+    comparisons = run(cases, options.rows, names, options.seconds)
+    report = Report(names, comparisons, [] if options.no_targets else targets(comparisons))
+    # A pipe has no width: wide enough that no number is folded.
+    console = Console() if os.isatty(1) else Console(width=220)
+    report.show(console)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, text in (("quick.json", report.json()), ("quick.md", report.markdown())):
+        (options.output / name).write_text(text, encoding="utf-8")
+        console.print(f"written: {options.output / name}", style="dim")
+
+
+if __name__ == "__main__":
+    main()
