@@ -12,7 +12,7 @@ import numpy as np
 from tensorml.converter import Description, Model, apply, apply_inverse, find, home, library
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
-from tensorml.frames import Schema, read
+from tensorml.frames import ARRAY, PANDAS, Schema, read
 from tensorml.graph import Graph
 from tensorml.model import Source, TensorModel
 from tensorml.passes import EXACT, FAST, optimize
@@ -96,13 +96,15 @@ def describe(model: Model) -> Description:
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:
     """The kind of input to convert for first: that of X, else float64 columns under the names the model was fitted on."""
     if X is not None:
-        return read(X).schema
+        schema = read(X).schema
+        return schema if description.by_name else schema.plain
     if description.n_features is None:
         raise UnsupportedModelError(
             model, "it does not know its number of features", "Pass a few rows: convert(model, X)"
         )
     names = description.feature_names if description.by_name else None
-    return Schema((np.dtype(np.float64),) * description.n_features, names)
+    container = ARRAY if names is None else PANDAS
+    return Schema((np.dtype(np.float64),) * description.n_features, names, container=container)
 
 
 def source_of(model: Model) -> Source:

@@ -39,13 +39,14 @@ class Converter:
     """A registered converter.
 
     inverse: what `inverse_transform` returns, from its input. steps: the models inside, for `check`. frames: it takes
-    the columns of a DataFrame.
+    the columns of a DataFrame. sparse: it tells a sparse input (an `ops.Sparse`) from a dense one.
     """
 
     function: Convert
     inverse: Callable[[Any, Op], Op] | None = None
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None
     frames: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,26 +56,33 @@ class Description:
     n_features: the width of the input; None if the model does not know it.
     feature_names: the columns of the DataFrame it was fitted on.
     attributes: fitted attributes that the converted model shows too (`classes_`, ...).
-    containers: output container ("pandas", "polars") and column names of `transform`, where the source returns a frame.
+    feature_names_out: the columns that `transform` returns, where the source knows them.
+    reader: the class that reads the input first, for messages about it; None: the model's own.
     absent: what an entry that a sparse matrix does not store means.
+    sparse: whether sparse matrices are taken.
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
-    by_name: whether the source finds a DataFrame's columns by name, so that order and further columns do not matter.
+    by_name: whether a DataFrame reaches the converter as one (a Frame), which then checks its columns itself; columns
+        are found by name then, so that order and further columns do not matter, or keep their own dtypes.
     """
 
     n_features: int | None = None
     feature_names: tuple[str, ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    container: str | None = None
     feature_names_out: tuple[str, ...] | None = None
+    reader: str | None = None
     absent: float = 0.0
+    sparse: bool = True
     empty: bool = False
     invertible: bool = False
     by_name: bool = False
 
 
 class Library(Protocol):
-    """What the module behind an entry point of the group `tensorml.converters` offers."""
+    """What the module behind an entry point of the group `tensorml.converters` offers.
+
+    It may also have `contained(model, x, result)`: what `transform` returned, as the model's container of it.
+    """
 
     CONVERTERS: Mapping[type, Converter]
 
@@ -91,12 +99,13 @@ def converter(
     inverse: Callable[[Any, Op], Op] | None = None,
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None,
     frames: bool = False,
+    sparse: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as the converter of exactly these classes; subclasses need their own."""
 
     def register(function: F) -> F:
         for cls in classes:
-            _REGISTRY[cls] = Converter(function, inverse, steps, frames)
+            _REGISTRY[cls] = Converter(function, inverse, steps, frames, sparse)
         return function
 
     return register
@@ -164,20 +173,27 @@ def apply(model: Model, x: Op | Frame, *, step: str | None = None) -> Outputs:
     """The outputs of a model inside another one. `step` is its name there, for error messages."""
     with inside(step):
         entry = find(model)
-        if isinstance(x, Sparse):
-            x = x.x
-        if isinstance(x, Frame) and not entry.frames:
-            x = x.matrix()
-        return entry.function(model, x)
+        read: Op | Frame = x.x if isinstance(x, Sparse) and not entry.sparse else x
+        if isinstance(read, Frame) and not entry.frames:
+            read = read.matrix()
+        outputs = entry.function(model, read)
+        return _contained(model, x, outputs) if "transform" in outputs else outputs
 
 
-def apply_inverse(model: Model, z: Op, *, step: str | None = None) -> Op:
+def _contained(model: Model, x: Op | Frame, outputs: Outputs) -> Outputs:
+    """The outputs, `transform` in the container that the model's library wraps it in (scikit-learn's `set_output`)."""
+    root = home(type(model))
+    wrap = None if root is None else getattr(library(root), "contained", None)
+    return outputs if wrap is None else outputs | {"transform": wrap(model, x, outputs["transform"])}
+
+
+def apply_inverse(model: Model, z: Op | Frame, *, step: str | None = None) -> Op:
     """What the model's `inverse_transform` returns for z. `step` is the model's name inside another one."""
     with inside(step):
         entry = find(model)
         if entry.inverse is None:
             raise unsupported(model, "its inverse_transform has no converter", "Keep the source model for the way back")
-        return entry.inverse(model, z)
+        return entry.inverse(model, z.matrix() if isinstance(z, Frame) else z)
 
 
 @contextmanager

@@ -10,10 +10,14 @@ import numpy as np
 
 from tensorml.errors import InputError
 from tensorml.graph import Input, Op, TensorType
-from tensorml.ops import Columns, concat
+from tensorml.ops import Columns, Untyped, concat
 
 OBJECT = np.dtype(object)
 KINDS = "biuf"
+ARRAY, LIST, OBJECTS, PANDAS = "array", "list", "objects", "pandas"
+FRAMES = {PANDAS, "polars", "pyarrow", "modin", "cudf"}
+EXACT_INTEGERS = 2**53  # float64 holds every integer up to here
+SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -21,21 +25,40 @@ class Schema:
     """What distinguishes one kind of input from another: a dtype per column, and the names in a DataFrame.
 
     Models compute in dtypes that follow from the input's, so a model has one graph per schema. `inverse`: the input is
-    what `transform` returned, on its way back.
+    what `transform` returned, on its way back. `container`: "array" (NumPy, torch, SciPy), "list", "objects" (an array
+    of Python objects) or a DataFrame's library. `nullable`: a pandas frame's columns of a dtype that is not NumPy's.
     """
 
     dtypes: tuple[np.dtype, ...]
     names: tuple[str, ...] | None = None
     inverse: bool = False
+    container: str = ARRAY
+    nullable: tuple[int, ...] = ()
 
     @property
     def uniform(self) -> np.dtype | None:
         """The dtype of all columns, None if they differ or are not numbers."""
-        first = self.dtypes[0]
+        first = self.dtypes[0] if self.dtypes else OBJECT
         return first if first != OBJECT and all(dtype == first for dtype in self.dtypes) else None
 
+    @property
+    def tensor(self) -> bool:
+        """Whether a tensor can stand for it: columns of one dtype, from a container that declares it."""
+        return self.uniform is not None and self.container in (ARRAY, PANDAS) and not self.nullable
+
+    @property
+    def plain(self) -> Schema:
+        """The array that every model reads as it reads this: without names, and without the container if it is the same.
+
+        The container matters for floats narrower than float64: sklearn's check_array takes an array's dtype as
+        declared, and makes float64 of all else where it may choose. Objects stay objects in some transformers.
+        """
+        wide = all(dtype.kind != "f" or dtype.itemsize == 8 for dtype in self.dtypes)
+        same = self.container in (ARRAY, PANDAS) or (wide and self.container != OBJECTS)
+        return Schema(self.dtypes, None, self.inverse, ARRAY if same else self.container)
+
     def groups(self) -> dict[str, tuple[np.dtype, list[int]]]:
-        """The graph's inputs: for each name the dtype and the columns in it. Columns that are not numbers are left out."""
+        """The graph's inputs: for each name the dtype and the columns in it. Columns that hold no numbers are left out."""
         if self.uniform is not None:
             return {"x": (self.uniform, list(range(len(self.dtypes))))}
         groups: dict[str, tuple[np.dtype, list[int]]] = {}
@@ -45,49 +68,89 @@ class Schema:
         return groups
 
     def inputs(self) -> Op | Frame:
-        """The model's input in the graph: a Frame where there are column names, else an operator [N, F]."""
+        """The model's input in the graph: a Frame for a DataFrame's columns, else an operator [N, F]."""
+        if not self.dtypes:
+            raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
         columns: dict[int, Op] = {}
         whole: Op | None = None
         for name, (dtype, members) in self.groups().items():
             whole = Input(name, TensorType(("N", len(members)), dtype))
             columns |= {i: Columns(whole, np.array([k])) for k, i in enumerate(members)}
-        if self.names is None and self.uniform and whole is not None:
-            return whole
-        names = self.names or tuple(map(str, range(len(self.dtypes))))
-        return Frame(names, tuple(columns.get(i) for i in range(len(names))), whole if self.uniform else None)
+        if whole is None:
+            raise InputError("no column holds numbers. Encode them before the model, or drop them.")
+        framed = self.names is not None or self.container in FRAMES
+        if not framed and self.uniform:
+            return whole if self.container == ARRAY else Untyped(whole, self.container)
+        library = self.container if self.container in FRAMES else PANDAS
+        ordered = tuple(columns.get(i) for i in range(len(self.dtypes)))
+        return Frame(self.names, ordered, whole if self.uniform else None, library, self.nullable, indexed=True)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The columns of a DataFrame inside a graph: by name, each [N, 1] in its own dtype (None: not numbers).
+    """The columns of a DataFrame inside a graph, each [N, 1] in its own dtype (None: not numbers).
 
-    `whole` is the operator [N, F] that holds all of them, where they are of one dtype.
+    names: None where not all labels are strings. whole: the operator [N, F] that holds all columns, where they are of
+    one dtype. library: where the frame is of. nullable: columns of a pandas dtype that is not NumPy's, read as float64.
+    indexed: the rows have the labels that the caller's frame has.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] | None
     columns: tuple[Op | None, ...]
     whole: Op | None = None
+    library: str = PANDAS
+    nullable: tuple[int, ...] = ()
+    indexed: bool = False
 
     def position(self, name: str) -> int:
-        """Where a column stands. Raises InputError if there is none of this name."""
-        if name not in self.names:
-            raise InputError(f"columns are missing: {name!r}. The DataFrame has {', '.join(map(repr, self.names))}.")
-        return self.names.index(name)
+        """Where a column stands. Raises InputError if there is none of this name, or more than one."""
+        names = self.names or ()
+        if name not in names:
+            raise InputError(f"columns are missing: {name!r}. The DataFrame has {', '.join(map(repr, names))}.")
+        if names.count(name) > 1:
+            raise InputError(f"the DataFrame has {names.count(name)} columns of the name {name!r}. Rename them.")
+        return names.index(name)
 
     def select(self, positions: Sequence[int]) -> Frame:
         """Some of the columns, in the order given."""
-        names = tuple(self.names[i] for i in positions)
+        names = None if self.names is None else tuple(self.names[i] for i in positions)
         whole = None if self.whole is None else Columns(self.whole, np.array(positions, np.int64))
-        return Frame(names, tuple(self.columns[i] for i in positions), whole)
+        nullable = tuple(k for k, i in enumerate(positions) if i in self.nullable)
+        return Frame(names, tuple(self.columns[i] for i in positions), whole, self.library, nullable, self.indexed)
 
     def matrix(self) -> Op:
         """All columns side by side in the dtype that NumPy finds for them together, as sklearn's check_array does."""
+        joined = self._joined()
+        declared = self.library == PANDAS or joined.dtype.kind != "f" or joined.dtype.itemsize == 8
+        return joined if declared else Untyped(joined, self.library)
+
+    def array(self) -> Op:
+        """What `np.asarray` makes of the frame. Raises InputError where that is an array of objects."""
+        kinds = {column.dtype.kind for column in self.columns if column is not None}
+        if self.nullable:
+            raise InputError(
+                f"column {self._label(self.nullable[0])} is of a nullable dtype and passes through unchanged: "
+                "what becomes of it depends on its values. Convert it: X.astype('float64')."
+            )
+        if self.library == PANDAS and "b" in kinds and len(kinds) > 1:
+            raise InputError(
+                "columns of bools and of numbers pass through side by side, of which pandas makes an array of Python "
+                "objects. Convert the bools: X.astype('float64')."
+            )
+        return self._joined()
+
+    def _joined(self) -> Op:
         if self.whole is not None:
             return self.whole
-        for name, column in zip(self.names, self.columns, strict=True):
+        for i, column in enumerate(self.columns):
             if column is None:
-                raise InputError(f"column {name!r} does not hold numbers. Encode it before the model, or drop it.")
+                raise InputError(
+                    f"column {self._label(i)} does not hold numbers. Encode it before the model, or drop it."
+                )
         return concat([column for column in self.columns if column is not None])
+
+    def _label(self, i: int) -> str:
+        return repr(i if self.names is None else self.names[i])
 
 
 @dataclass(frozen=True)
@@ -108,13 +171,16 @@ class SparseRows:
     """A SciPy sparse matrix that is made dense a slice at a time. `absent`: what an entry that is not stored means."""
 
     def __init__(self, matrix: Any, absent: float):
-        self.matrix, self.absent = matrix.tocsr(), absent
+        rows = matrix.tocsr()
+        self.matrix = rows if absent == 0 or rows.dtype.kind == "f" else rows.astype(np.float64)
+        self.absent = absent
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         part = self.matrix[rows]
         if self.absent == 0:
             return part.toarray()
         dense = np.full(part.shape, self.absent, part.dtype)
+        part.sum_duplicates()
         coordinates = part.tocoo()
         dense[coordinates.row, coordinates.col] = coordinates.data
         return dense
@@ -126,76 +192,157 @@ def read(x: Any, absent: float = 0.0) -> Batch:
     if library == "torch":
         return _read_tensor(x)
     if hasattr(x, "tocsr"):
-        rows = SparseRows(x, absent)
-        return Batch(Schema((rows.matrix.dtype,) * x.shape[1]), {"x": rows}, x.shape[0], "sparse")
-    if library in {"pandas", "polars", "pyarrow", "modin", "cudf"} and hasattr(x, "columns"):
+        return _read_sparse(x, absent)
+    if library == PANDAS and hasattr(x, "columns"):
+        return _read_pandas(x)
+    if library in FRAMES and hasattr(x, "columns"):
         return _read_frame(x, library)
     return _read_array(x)
 
 
+def names_differ(given: Sequence[str], expected: Sequence[str]) -> str:
+    """What to say of a frame with other columns. Source: sklearn.utils.validation._check_feature_names."""
+    unexpected = sorted(set(given) - set(expected))
+    missing = sorted(set(expected) - set(given))
+    lines = ["The feature names should match those that were passed during fit."]
+    if unexpected:
+        lines += ["Feature names unseen at fit time:", *_listed(unexpected)]
+    if missing:
+        lines += ["Feature names seen at fit time, yet now missing:", *_listed(missing)]
+    if not unexpected and not missing:
+        lines += ["Feature names must be in the same order as they were in fit."]
+    return "\n".join([*lines, ""])
+
+
+def width_differs(width: int, reader: str, expected: int | None) -> str:
+    """What to say of an input with another number of columns. Source: sklearn.utils.validation._check_n_features."""
+    return f"X has {width} features, but {reader} is expecting {expected} features as input."
+
+
+def _listed(names: list[str]) -> list[str]:
+    return [f"- {name}" for name in names[:SHOWN_NAMES]] + ["- ..."] * (len(names) > SHOWN_NAMES)
+
+
 def _read_tensor(x: Any) -> Batch:
     name = str(x.dtype).removeprefix("torch.")
-    if name in {"bfloat16", "complex64", "complex128"} or x.ndim != 2:
+    if x.ndim != 2 or not hasattr(np, name) or np.dtype(name).kind not in KINDS:
         raise InputError(f"expected a 2D tensor of real numbers that NumPy has too, got {name} of {x.ndim} dimensions.")
     return Batch(Schema((np.dtype(name),) * x.shape[1]), {"x": x.detach()}, len(x), "torch")
 
 
+def _read_sparse(x: Any, absent: float) -> Batch:
+    if x.dtype.kind not in KINDS or len(x.shape) != 2:
+        raise InputError(
+            f"a sparse matrix of {x.dtype} in {len(x.shape)} dimensions does not hold a table of real numbers."
+        )
+    rows = SparseRows(x, absent)
+    return Batch(Schema((rows.matrix.dtype,) * x.shape[1]), {"x": rows}, x.shape[0], "sparse")
+
+
 def _read_array(x: Any) -> Batch:
+    if isinstance(x, np.matrix):
+        raise InputError("np.matrix is not supported. Please convert to a numpy array with np.asarray.")
+    declared = hasattr(getattr(x, "dtype", None), "kind")
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise InputError(f"expected a 2D array, got rows of different lengths: {error}") from None
-    if array.dtype.kind == "c":
-        raise InputError("Complex data not supported.")
-    if array.dtype == OBJECT:
-        array = _numbers(array)
-    if array.dtype.kind not in KINDS:
-        raise InputError(f"dtype {array.dtype} does not hold numbers. Convert the array to a numeric dtype first.")
+    container = (OBJECTS if array.dtype == OBJECT else ARRAY) if declared else LIST
+    array = _real(array)
     if array.ndim != 2:
         hint = "Reshape it: array.reshape(-1, 1) for one feature, array.reshape(1, -1) for one row."
         raise InputError(f"Expected 2D array, got {array.ndim}D array instead. {hint}")
-    array = _native(array)
-    return Batch(Schema((array.dtype,) * array.shape[1]), {"x": array}, len(array), "numpy")
+    schema = Schema((array.dtype,) * array.shape[1], container=container)
+    return Batch(schema, {"x": array}, len(array), "numpy")
+
+
+def _real(array: np.ndarray) -> np.ndarray:
+    """The array as real numbers in this machine's byte order. Raises InputError if it holds anything else."""
+    if array.dtype.kind == "c":
+        raise InputError("Complex data not supported.")
+    if array.dtype == OBJECT:
+        return _numbers(array)
+    if array.dtype.kind not in KINDS or array.dtype.itemsize > 8:
+        raise InputError(
+            f"dtype {array.dtype} does not hold numbers of at most 64 bits. Convert it: X.astype('float64')."
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
+    """Objects as float64. Source: sklearn.utils.validation.check_array, which makes float64 of an object array."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"the array holds objects that are not numbers: {error}") from None
 
 
-def _native(array: np.ndarray) -> np.ndarray:
-    """The array in this machine's byte order, and long doubles as float64, which is what sklearn makes of them."""
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        return array.astype(np.float64)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+def _names(labels: Sequence[Any]) -> tuple[str, ...] | None:
+    """Column labels, if all are strings. Source: sklearn.utils.validation._get_feature_names."""
+    kinds = sorted({type(label).__name__ for label in labels})
+    if kinds == ["str"]:
+        return tuple(labels)
+    if "str" in kinds:
+        raise InputError(
+            "Feature names are only supported if all input features have string names, but your input has "
+            f"{kinds} as feature name / column name types. Convert them: X.columns = X.columns.astype(str)."
+        )
+    return None
+
+
+def _read_pandas(x: Any) -> Batch:
+    """A pandas frame: each column in its own dtype, those of nullable dtypes as float64."""
+    names = _names(list(x.columns))
+    dtypes = list(x.dtypes)
+    first = dtypes[0] if dtypes else None
+    if isinstance(first, np.dtype) and first.kind in KINDS and all(dtype == first for dtype in dtypes):
+        array = _real(x.to_numpy())
+        schema = Schema((array.dtype,) * len(dtypes), names, container=PANDAS)
+        return Batch(schema, {"x": array}, len(x), PANDAS, x.index)
+    columns = [_pandas_column(x.iloc[:, i], dtype) for i, dtype in enumerate(dtypes)]
+    nullable = tuple(
+        i for i, dtype in enumerate(dtypes) if not isinstance(dtype, np.dtype) and columns[i].dtype != OBJECT
+    )
+    schema = Schema(tuple(column.dtype for column in columns), names, container=PANDAS, nullable=nullable)
+    return Batch(schema, _grouped(schema, columns), len(x), PANDAS, x.index)
+
+
+def _pandas_column(series: Any, dtype: Any) -> np.ndarray:
+    """A column as numbers; an object array if it does not hold numbers.
+
+    Source: sklearn.utils.validation._pandas_dtype_needs_early_conversion: nullable numbers become float64, NA as NaN.
+    """
+    from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+
+    if isinstance(dtype, np.dtype):
+        return _real(series.to_numpy()) if dtype.kind in KINDS + "c" else np.empty(len(series), OBJECT)
+    numbers = is_bool_dtype(dtype) or is_float_dtype(dtype) or is_integer_dtype(dtype)
+    if not numbers or type(dtype).__name__ in ("CategoricalDtype", "SparseDtype"):
+        return np.empty(len(series), OBJECT)
+    array = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if is_integer_dtype(dtype) and (np.abs(array) > EXACT_INTEGERS).any():
+        raise InputError(f"column {series.name!r} holds integers beyond 2**53 in the nullable dtype {dtype}.")
+    return array
 
 
 def _read_frame(x: Any, library: str) -> Batch:
+    """A frame of a library other than pandas, through narwhals."""
     import narwhals as nw
 
-    frame: Any = nw.from_native(x, eager_only=True) if all(isinstance(name, str) for name in x.columns) else None
-    if frame is None:
-        if any(isinstance(name, str) for name in x.columns):
-            raise InputError("some column names are strings and some are not. Make them all strings.")
-        batch = _read_array(np.asarray(x))
-        return Batch(batch.schema, batch.arrays, batch.rows, library, getattr(x, "index", None))
+    frame: Any = nw.from_native(x, eager_only=True)
     columns = [_column(frame[name]) for name in frame.columns]
-    schema = Schema(tuple(column.dtype for column in columns), tuple(frame.columns))
-    arrays = {
-        name: np.column_stack([columns[i] for i in members]) for name, (_, members) in schema.groups().items()
-    }
-    return Batch(schema, arrays, len(frame), library, getattr(x, "index", None))
+    schema = Schema(tuple(column.dtype for column in columns), _names(frame.columns), container=library)
+    return Batch(schema, _grouped(schema, columns), len(frame), library)
 
 
 def _column(series: Any) -> np.ndarray:
     """A column as numbers, missing entries as NaN; an object array if it does not hold numbers."""
-    if not (series.dtype.is_numeric() or str(series.dtype) == "Boolean"):
-        return np.empty(len(series), OBJECT)
-    array = series.to_numpy()
-    if array.dtype == OBJECT or (array.dtype.kind in "biu" and series.is_null().any()):
-        array = np.array([np.nan if value is None or value != value else value for value in series.to_list()], float)
-    return _native(array)
+    array = series.to_numpy() if series.dtype.is_numeric() or str(series.dtype) == "Boolean" else np.empty(0, OBJECT)
+    if str(series.dtype) == "Boolean" and array.dtype == OBJECT:
+        return array.astype(np.float64)
+    return _real(array) if array.dtype.kind in KINDS else np.empty(len(series), OBJECT)
 
 
+def _grouped(schema: Schema, columns: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns as the graph's inputs."""
+    return {name: np.column_stack([columns[i] for i in members]) for name, (_, members) in schema.groups().items()}

@@ -14,7 +14,7 @@ import numpy as np
 from tensorml.converter import Description
 from tensorml.errors import InputError
 from tensorml.executors.base import Executor
-from tensorml.frames import Batch, Schema, read
+from tensorml.frames import FRAMES, Batch, Schema, names_differ, read, width_differs
 from tensorml.graph import Graph
 from tensorml.programs import Programs
 
@@ -83,6 +83,8 @@ class TensorModel:
             return partial(self._call, name)
         if name in self._description.attributes:
             return self._description.attributes[name]
+        if name == "get_feature_names_out" and self._description.feature_names_out is not None:
+            return self._feature_names_out
         raise AttributeError(f"the source, {self.source.name}, has no method or attribute {name!r} for inference")
 
     def __dir__(self) -> list[str]:
@@ -100,15 +102,19 @@ class TensorModel:
     def _call(self, method: str, X: Any, /, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         batch = read(X, self._description.absent)
-        if method == "inverse_transform":
-            batch = replace(batch, schema=replace(batch.schema, names=None, inverse=True))
-        else:
-            batch = self._checked(batch, method)
+        batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
         names = self._outputs(batch.schema, method, options)
         results = self._run(batch, names)
         if parse(names[0])[2] is not None:
             return [results[name] for name in names]
-        return self._contained(results[names[0]], method, batch)
+        return results[names[0]]
+
+    def _feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of the columns that `transform` returns. Raises InputError for names other than those of `fit`."""
+        known = self._description.feature_names
+        if input_features is not None and tuple(input_features) != known:
+            raise InputError("input_features is not equal to feature_names_in_")
+        return np.array(self._description.feature_names_out, dtype=object)
 
     def _outputs(self, schema: Schema, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The outputs that a call needs: one, or one per item of a list."""
@@ -126,40 +132,41 @@ class TensorModel:
         arrays = {name: x.cpu().numpy() for name, x in batch.arrays.items()} if on_host else batch.arrays
         results = self._programs.program(batch.schema, names)(arrays, batch.rows)
         decodings = self._programs.outputs(batch.schema)
-        decoded = {name: decodings[name](value) for name, value in results.items()}
-        return {name: _to_tensor(value) for name, value in decoded.items()} if on_host else decoded
+        decoded = {name: decodings[name](value, batch.index) for name, value in results.items()}
+        if not on_host:
+            return decoded
+        device = next(iter(batch.arrays.values())).device
+        return {name: _to_tensor(value, device) for name, value in decoded.items()}
 
     def _checked(self, batch: Batch, method: str) -> Batch:
         """The batch, if its width, names and number of rows are what the source takes."""
-        known = self._description
-        name = self.source.name.rpartition(".")[2]
-        names = batch.schema.names
-        if names is not None and not known.by_name:
-            if known.feature_names not in (None, names):
-                raise InputError(_names_differ(names, known.feature_names or ()))
-            batch = replace(batch, schema=replace(batch.schema, names=None))
-        width = len(batch.schema.dtypes)
-        if known.n_features not in (None, width) and not (known.by_name and batch.schema.names):
-            raise InputError(f"X has {width} features, but {name} is expecting {known.n_features} features as input.")
+        known, schema = self._description, batch.schema
+        reader = known.reader or self.source.name.rpartition(".")[2]
+        framed = known.by_name and batch.origin in FRAMES
+        if not framed:
+            if schema.names is not None and known.feature_names not in (None, schema.names):
+                raise InputError(names_differ(schema.names, known.feature_names or ()))
+            if known.n_features not in (None, len(schema.dtypes)):
+                raise InputError(width_differs(len(schema.dtypes), reader, known.n_features))
+            schema = schema if known.by_name else schema.plain
         if batch.rows == 0 and not known.empty:
-            shape = (0, width)
-            raise InputError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {name}.")
-        if batch.origin == "sparse" and method in ("transform", "inverse_transform"):
+            shape = (0, len(schema.dtypes))
+            raise InputError(
+                f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {reader}."
+            )
+        if batch.origin == "sparse" and (not known.sparse or method == "transform"):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
-        return batch
+        return replace(batch, schema=schema)
 
-    def _contained(self, value: Any, method: str, batch: Batch) -> Any:
-        """A transform's result in the container that the source was set to return (`set_output`)."""
-        known = self._description
-        if known.container is None or method != "transform":
-            return value
-        if known.container == "polars":
-            import polars
-
-            return polars.DataFrame(value, schema=known.feature_names_out)
-        import pandas
-
-        return pandas.DataFrame(value, columns=known.feature_names_out, index=batch.index)  # pyright: ignore[reportArgumentType]
+    def _checked_back(self, batch: Batch) -> Batch:
+        """The input of `inverse_transform`: sparse only where `transform` is, whose converter returns dense rows."""
+        name = self.source.name.rpartition(".")[2]
+        if batch.rows == 0 and not self._description.empty:
+            raise InputError(f"Found array with 0 sample(s) while a minimum of 1 is required by {name}.")
+        forward = self._programs.outputs(self._schema).get("transform")
+        if batch.origin == "sparse" and not (forward and forward.sparse):
+            raise InputError("inverse_transform() of a sparse matrix is not supported. Pass X.toarray().")
+        return replace(batch, schema=replace(batch.schema.plain, inverse=True))
 
 
 @cache
@@ -172,21 +179,9 @@ def parse(name: str) -> tuple[str, str, int | None]:
     return match["method"], match["variant"] or "", None if index is None else int(index)
 
 
-def _to_tensor(value: np.ndarray) -> Any:
+def _to_tensor(value: Any, device: Any) -> Any:
+    """Numbers as a tensor; labels, sparse matrices and DataFrames as they are."""
     import torch
 
-    return torch.from_numpy(value) if value.dtype.kind in "biuf" else value
-
-
-def _names_differ(given: tuple[str, ...], expected: tuple[str, ...]) -> str:
-    """What to say of a frame with other columns. Source: sklearn.utils.validation._check_feature_names."""
-    unexpected = sorted(set(given) - set(expected))
-    missing = sorted(set(expected) - set(given))
-    parts = ["The feature names should match those that were passed during fit."]
-    if unexpected:
-        parts.append(f"Feature names unseen at fit time: {', '.join(unexpected[:5])}.")
-    if missing:
-        parts.append(f"Feature names seen at fit time, yet now missing: {', '.join(missing[:5])}.")
-    if not unexpected and not missing:
-        parts.append("Feature names must be in the same order as they were in fit.")
-    return " ".join(parts)
+    numbers = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    return torch.from_numpy(value).to(device) if numbers else value

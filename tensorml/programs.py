@@ -12,9 +12,9 @@ import numpy as np
 
 from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
-from tensorml.frames import Schema
+from tensorml.frames import EXACT_INTEGERS, Schema
 from tensorml.graph import Const, Graph, Op
-from tensorml.ops import Columns, Label, LabelColumns, Reshape, Sparse, Take, concat, ravel
+from tensorml.ops import Columns, Label, LabelColumns, Reshape, Sparse, Table, Take, Untyped, concat, ravel
 
 Specialize = Callable[[Schema], Graph]
 NUMBERS = "biuf"
@@ -22,26 +22,62 @@ NUMBERS = "biuf"
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """What becomes of an output's numbers: class labels by index (strings, objects), or a sparse matrix.
+    """What becomes of an output's numbers: class labels by index (strings, objects), a sparse matrix or a DataFrame.
 
-    classes: the labels; for an output of several columns (`columns`), those of each.
+    classes: the labels; for an output of several columns (`columns`), those of each. library: of the DataFrame, with
+    the `names` and `dtypes` of its columns; `indexed`: it takes the row labels of the caller's frame.
     """
 
     classes: tuple[np.ndarray, ...] = ()
     columns: bool = False
     sparse: bool = False
+    library: str = ""
+    names: tuple[str, ...] = ()
+    dtypes: tuple[np.dtype, ...] = ()
+    indexed: bool = False
 
-    def __call__(self, value: Any) -> Any:
-        """What the caller gets."""
+    def __call__(self, value: Any, index: Any = None) -> Any:
+        """What the caller gets. index: the row labels of the caller's frame, None if it has none."""
+        if self.library:
+            return frame(self.library, on_host(value), self.names, self.dtypes, index if self.indexed else None)
         if self.columns:
-            return np.column_stack([classes[np.asarray(value)[:, k]] for k, classes in enumerate(self.classes)])
+            return np.column_stack([classes[on_host(value)[:, k]] for k, classes in enumerate(self.classes)])
         if self.classes:
-            return self.classes[0][np.asarray(value)]
+            return self.classes[0][on_host(value)]
         if self.sparse:
             from scipy.sparse import csr_matrix
 
-            return csr_matrix(np.asarray(value))
+            return csr_matrix(on_host(value))
         return value
+
+
+def frame(library: str, value: np.ndarray, names: tuple[str, ...], dtypes: tuple[np.dtype, ...], index: Any) -> Any:
+    """The columns of `value` [N, F] as a DataFrame, each in its own dtype. Raises InputError if a dtype lost integers.
+
+    Source: sklearn.utils._set_output.PandasAdapter.create_container, PolarsAdapter.create_container.
+    """
+    if library == "polars":
+        import polars
+
+        return polars.DataFrame({name: _column(value, i, dtypes[i]) for i, name in enumerate(names)})
+    import pandas
+
+    if all(dtype == value.dtype for dtype in dtypes):
+        return pandas.DataFrame(value, index=index, columns=list(names))
+    columns = {i: _column(value, i, dtype) for i, dtype in enumerate(dtypes)}
+    return pandas.DataFrame(columns, index=index).set_axis(list(names), axis=1)
+
+
+def _column(value: np.ndarray, i: int, dtype: np.dtype) -> np.ndarray:
+    column = np.ascontiguousarray(value[:, i])
+    if dtype.kind in "iu" and column.dtype.kind == "f" and (np.abs(column) >= EXACT_INTEGERS).any():
+        raise InputError(f"column {i} of the result holds integers of 2**53 and more beside floating-point columns.")
+    return column.astype(dtype, copy=False)
+
+
+def on_host(value: Any) -> np.ndarray:
+    """An array, or a tensor's elements as one."""
+    return value if isinstance(value, np.ndarray) else value.cpu().numpy()
 
 
 class Programs(ABC):
@@ -113,8 +149,20 @@ def unknown_kind(known: Mapping[Schema, Any]) -> InputError:
 
 
 def numeric(graph: Graph) -> Graph:
-    """The graph whose outputs are numbers: of a label that is not one, the index; of a sparse matrix, the dense one."""
-    return Graph({name: _numeric(op) for name, op in graph.outputs.items()})
+    """The graph whose outputs are numbers: of a label that is not one, the index; of a sparse matrix, the dense one.
+
+    What only the host acts on (containers) is left out everywhere.
+    """
+    return Graph({name: _numeric(op) for name, op in graph.outputs.items()}).rewrite(_bare)
+
+
+def _bare(op: Op) -> Op | None:
+    match op:
+        case Untyped(x=x) | Sparse(x=x):
+            return x
+        case Table(parts=parts):
+            return concat(parts)
+    return None
 
 
 def _numeric(op: Op) -> Op:
@@ -123,8 +171,6 @@ def _numeric(op: Op) -> Op:
             return Take(Const(classes), index) if classes.dtype.kind in NUMBERS else index
         case LabelColumns(index=index, classes=classes):
             return _label_columns(index, classes) if classes[0].dtype.kind in NUMBERS else index
-        case Sparse(x=x):
-            return x
     return op
 
 
@@ -142,4 +188,6 @@ def decoding(op: Op) -> Decoding:
             return Decoding(classes, columns=True)
         case Sparse():
             return Decoding(sparse=True)
+        case Table(names=names, library=library, indexed=indexed):
+            return Decoding(library=library, names=names, dtypes=op.dtypes, indexed=indexed)
     return Decoding()

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -81,7 +81,7 @@ def graphs_to_save(model: TensorModel) -> dict[Schema, Graph]:
     if not isinstance(programs, GraphPrograms):
         raise TypeError("a model that was loaded from TorchScript has no graphs")
     first = next(iter(programs.graphs))
-    wanted = [first, *(Schema((dtype,) * len(first.dtypes), first.names) for dtype in KINDS)]
+    wanted = [first, *(replace(first, dtypes=(dtype,) * len(first.dtypes)) for dtype in KINDS)]
     if model.description.invertible:
         wanted += [_way_back(programs.graph(schema)) for schema in wanted]
     for schema in wanted:
@@ -104,9 +104,7 @@ def header(model: TensorModel, graphs: Mapping[Schema, Graph]) -> dict[str, Any]
         "source": asdict(model.source),
         "description": {name: pack(value) for name, value in vars(model.description).items()},
         "invertible": any(schema.inverse for schema in graphs),
-        "schemas": [
-            {"dtypes": [str(d) for d in s.dtypes], "names": s.names, "inverse": s.inverse} for s in graphs
-        ],
+        "schemas": [{**vars(s), "dtypes": [str(dtype) for dtype in s.dtypes]} for s in graphs],
     }
 
 
@@ -118,7 +116,13 @@ def read_header(text: str | bytes, path: Path) -> dict[str, Any]:
             raise ArtifactError(f"{path} has format {facts['format']}, this tensorml reads format {FORMAT}. Update it.")
         facts["description"] = {name: unpack(value) for name, value in facts["description"].items()}
         facts["schemas"] = [
-            Schema(tuple(map(np.dtype, s["dtypes"])), s["names"] and tuple(s["names"]), s["inverse"])
+            Schema(
+                tuple(map(np.dtype, s["dtypes"])),
+                s["names"] and tuple(s["names"]),
+                s["inverse"],
+                s["container"],
+                tuple(s["nullable"]),
+            )
             for s in facts["schemas"]
         ]
         return facts

@@ -30,7 +30,9 @@ def batch(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
             "integer": rng.integers(-5, 6, size=(rows, 4)),
             "flag": plain > 0,
             "index": rng.integers(0, 3, size=(rows, 2)),
-            "category": rng.choice([*np.arange(-2, 9), 0.5, -0.5, 7.999, np.nan, np.inf, -np.inf, 1e300], size=(rows, 4)),
+            "category": rng.choice(
+                [*np.arange(-2, 9), 0.5, -0.5, 7.999, np.nan, np.inf, -np.inf, 1e300], size=(rows, 4)
+            ),
             "code": rng.integers(0, 6, size=(rows, 3)).astype(np.uint8),
             "wide": rng.integers(0, 3000, size=(rows, 3)).astype(np.int16),
         }
@@ -66,7 +68,12 @@ def random_trees(codes: Op, trees: int, depth: int, largest: int, seed: int = 0)
     roots = [grow(depth if t == 1 else 0) for t in range(trees)]
     left, right = np.array(children, np.int32).reshape(-1, 2).T
     return ops.Descend(
-        codes, np.array(column, np.int32), np.array(rank, np.int32), left.copy(), right.copy(), np.array(roots, np.int32)
+        codes,
+        np.array(column, np.int32),
+        np.array(rank, np.int32),
+        left.copy(),
+        right.copy(),
+        np.array(roots, np.int32),
     )
 
 
@@ -181,4 +188,6 @@ AT_OUTPUTS: dict[str, Op] = {
     "label": ops.Label(ops.ArgMax(ops.Columns(X["plain"], np.arange(3))), np.array(["a", "b", "c"])),
     "label columns": ops.LabelColumns(X["index"], (np.array(["a", "b", "c"]), np.array(["x", "y", "z"]))),
     "sparse": ops.Sparse(X["plain"]),
+    "untyped": ops.Untyped(X["plain32"], "list"),
+    "table of two dtypes": ops.Table((X["plain32"], X["integer"]), tuple("abcdefgh"), "pandas", True),
 }

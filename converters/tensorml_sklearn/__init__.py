@@ -10,4 +10,5 @@ from tensorml_sklearn import pipeline as pipeline
 from tensorml_sklearn import preprocessing as preprocessing
 from tensorml_sklearn import svm as svm
 from tensorml_sklearn import tree as tree
+from tensorml_sklearn.describe import contained as contained
 from tensorml_sklearn.describe import describe as describe

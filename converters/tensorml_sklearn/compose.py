@@ -1,1 +1,117 @@
 """Converters for sklearn.compose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+
+from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
+from tensorml.errors import InputError
+from tensorml.frames import LIST, OBJECTS, Frame, width_differs
+from tensorml.graph import Op
+from tensorml.ops import Columns, Sparse, Untyped, concat
+from tensorml_sklearn.describe import is_identity
+from tensorml_sklearn.pipeline import array_of, beside, nothing, sparse_of, transformed, weighted
+
+
+def transformer_label(name: str) -> str:
+    """How a refusal names a transformer of a ColumnTransformer."""
+    return f"ColumnTransformer {name!r}"
+
+
+def column_transformer_steps(model: ColumnTransformer) -> list[tuple[str, Any]]:
+    """The transformers that get columns, under the names that refusals use."""
+    return [(transformer_label(name), part) for name, part, _ in _used(model) if not is_identity(part)]
+
+
+@converter(ColumnTransformer, steps=column_transformer_steps, frames=True, sparse=True)
+def column_transformer(model: ColumnTransformer, x: Op | Frame) -> Outputs:
+    """Each transformer on its columns, times its weight; the results side by side.
+
+    Whether the result is sparse was decided in `fit`. Source: sklearn.compose.ColumnTransformer.transform, _hstack.
+    """
+    if isinstance(x, Sparse):
+        raise unsupported(model, "it gets a sparse matrix", "Make the step before it dense (sparse_output=False)")
+    x = _checked(model, x)
+    weights = model.transformer_weights or {}
+    parts = [
+        weighted(part, transformed(part, _selected(model, name, x), transformer_label(name)), weights.get(name))
+        for name, part, _ in _used(model)
+    ]
+    if not parts:
+        return {"transform": nothing(x)}
+    if model.sparse_output_:
+        return {"transform": sparse_of(model, [array_of(part) for part in parts])}
+    joined = beside(model, parts)
+    return {"transform": concat([array_of(part) for part in parts]) if joined is None else joined}
+
+
+def _used(model: ColumnTransformer) -> list[tuple[str, Any, Any]]:
+    """Name, fitted transformer and selection of what is not dropped and gets a column.
+
+    The indices come from `_transformer_to_input_indices`: reading the selection of the remainder warns in 1.6.
+    """
+    indices = fitted_attribute(model, "_transformer_to_input_indices")
+    return [
+        (name, part, columns)
+        for name, part, columns in model.transformers_
+        if not (isinstance(part, str) and part == "drop") and len(indices[name])
+    ]
+
+
+def _checked(model: ColumnTransformer, x: Op | Frame) -> Op | Frame:
+    """x, if it has the columns that are needed, as rows of objects if it is a list.
+
+    Columns are found by name if the model was fitted on a frame and gets one, else by position.
+    Source: sklearn.compose.ColumnTransformer.transform; _check_X for lists.
+    """
+    for name, part, columns in _used(model):
+        if isinstance(columns, str | int | np.integer):
+            raise unsupported(
+                part,
+                f"it gets the column {columns!r} as a one-dimensional array, because it was selected by a scalar",
+                f"Select it by a list: [{columns!r}]",
+            ).within(transformer_label(name))
+        if not _by_name(model, x) and any(isinstance(column, str) for column in _listed(columns)):
+            raise InputError("Specifying the columns using strings is only supported for dataframes.")
+    if _by_name(model, x):
+        _require_names(model, x)
+    elif (width := len(x.columns) if isinstance(x, Frame) else x.columns) != model.n_features_in_:
+        raise InputError(width_differs(width, "ColumnTransformer", model.n_features_in_))
+    return Untyped(x.x, OBJECTS) if isinstance(x, Untyped) and x.container == LIST else x
+
+
+def _listed(columns: Any) -> Sequence[Any]:
+    """The items of a selection, the bounds of a slice."""
+    if isinstance(columns, slice):
+        return [columns.start, columns.stop]
+    return list(getattr(columns, "data", columns) if isinstance(getattr(columns, "data", None), list) else columns)
+
+
+def _by_name(model: ColumnTransformer, x: Op | Frame) -> bool:
+    return isinstance(x, Frame) and hasattr(model, "feature_names_in_")
+
+
+def _require_names(model: ColumnTransformer, x: Op | Frame) -> None:
+    given = set(x.names or ()) if isinstance(x, Frame) else set()
+    needed = {model.feature_names_in_[i] for name, _, _ in _used(model) for i in _indices(model, name)}
+    if needed - given:
+        raise InputError(f"columns are missing: {needed - given}")
+
+
+def _indices(model: ColumnTransformer, name: str) -> list[int]:
+    return [int(i) for i in fitted_attribute(model, "_transformer_to_input_indices")[name]]
+
+
+def _selected(model: ColumnTransformer, name: str, x: Op | Frame) -> Op | Frame:
+    """The columns of one transformer, in the order of its selection."""
+    indices = _indices(model, name)
+    if isinstance(x, Frame):
+        names = getattr(model, "feature_names_in_", None)
+        return x.select(indices if names is None else [x.position(names[i]) for i in indices])
+    if isinstance(x, Untyped):
+        return Untyped(Columns(x.x, np.array(indices)), x.container)
+    return Columns(x, np.array(indices))

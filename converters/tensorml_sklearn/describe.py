@@ -2,33 +2,154 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn import get_config
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import get_tags
+from sklearn.utils._set_output import _auto_wrap_is_configured, _get_output_config  # there since scikit-learn 1.2
 from sklearn.utils.validation import check_is_fitted
 
-from tensorml.converter import Description, Outputs
+from tensorml.converter import Description, Outputs, home, library, unsupported
 from tensorml.errors import NotFittedError, qualified_name
-from tensorml.graph import Op
-from tensorml.ops import ArgMax, Finite, Label, cast
+from tensorml.frames import Frame
+from tensorml.graph import Input, Op
+from tensorml.ops import ArgMax, Finite, Label, Sparse, Table, Untyped, cast
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installed library: (1, 6), ...
+ATTRIBUTES = ("classes_", "n_features_in_", "feature_names_in_")
+IDENTITY = (None, "passthrough")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 
 
 def describe(model: BaseEstimator) -> Description:
-    """Width, names and fitted attributes of a scikit-learn estimator. Raises NotFittedError."""
+    """Width, names and fitted attributes of a scikit-learn estimator. Raises NotFittedError, UnsupportedModelError."""
     require_fitted(model)
+    attributes = {name: getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)}
+    return replace(
+        _reading(model),
+        attributes=attributes,
+        invertible=hasattr(model, "inverse_transform"),
+        feature_names_out=names_out(model),
+    )
+
+
+def describe_step(model: Any) -> Description:
+    """What a model of any library says about itself."""
+    root = home(type(model))
+    return Description() if root is None else library(root).describe(model)
+
+
+def _reading(model: Any) -> Description:
+    """How the input is read: by the model itself, or by the models inside it that get the input first."""
+    if isinstance(model, BaseSearchCV):
+        return _read_by(best_estimator(model))
+    if isinstance(model, Pipeline):
+        steps = [step for _, step in model.steps if step not in IDENTITY]
+        if not steps:
+            return Description(by_name=True, sparse=False, empty=True)
+        known = _read_by(steps[0])
+        return known if len(steps) == 1 else replace(known, sparse=False, absent=0.0, empty=False)
+    if isinstance(model, FeatureUnion):
+        members = [_read_by(member) for _, member in model.transformer_list if member not in ("drop", *IDENTITY)]
+        known = next((member for member in members if member.n_features is not None), Description())
+        return replace(known, by_name=True, sparse=False, empty=False)
     names = getattr(model, "feature_names_in_", None)
+    whole = isinstance(model, ColumnTransformer) or is_identity(model)
     return Description(
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
-        invertible=hasattr(model, "inverse_transform"),
-        attributes={"classes_": model.classes_} if hasattr(model, "classes_") else {},  # pyright: ignore[reportAttributeAccessIssue]
+        sparse=not whole and bool(get_tags(model).input_tags.sparse),
+        by_name=whole,
     )
+
+
+def _read_by(model: Any) -> Description:
+    known = describe_step(model)
+    return replace(known, reader=known.reader or type(model).__name__)
+
+
+def best_estimator(model: BaseSearchCV) -> Any:
+    """The refitted estimator of a search. Raises UnsupportedModelError if there is none."""
+    if not hasattr(model, "best_estimator_"):
+        raise unsupported(
+            model,
+            f"it was fitted with refit={model.refit!r}, so that it has no best_estimator_ and none of its methods",
+            "Fit it with refit=True, or fit an estimator with its best_params_ and convert that",
+        )
+    return model.best_estimator_
+
+
+def is_identity(model: Any) -> bool:
+    """Whether a step returns its very input: 'passthrough', None, or the FunctionTransformer that stands for it."""
+    if type(model) is FunctionTransformer:
+        return model.func is None and model.inverse_func is None and not model.validate
+    return model is None or (isinstance(model, str) and model == "passthrough")
+
+
+def names_out(model: Any) -> tuple[str, ...] | None:
+    """The columns that `transform` returns; None where the model does not know them."""
+    try:
+        return tuple(map(str, model.get_feature_names_out()))
+    except (AttributeError, ValueError):
+        return None
+
+
+def container(model: Any) -> str | None:
+    """The library of the DataFrames that `transform` returns, as `set_output` or the configuration says, or None."""
+    if not _auto_wrap_is_configured(model):
+        return None
+    chosen = _get_output_config("transform", model)["dense"]
+    return None if chosen == "default" else chosen
+
+
+def contained(model: Any, x: Op | Frame, result: Op) -> Op:
+    """What `transform` returned for x, as a Table where the model was set to return DataFrames.
+
+    Source: sklearn.utils._set_output._wrap_data_with_container.
+    """
+    if isinstance(result, Sparse) and get_config().get("sparse_interface", "spmatrix") != "spmatrix":
+        raise unsupported(
+            model, "scikit-learn is set to return sparse arrays", "set_config(sparse_interface='spmatrix')"
+        )
+    chosen = container(model)
+    if chosen is None:
+        return result
+    names = _required_names(model)
+    if isinstance(result, Table) and result.library == chosen:
+        return Table(result.parts, names, chosen, result.indexed)
+    if isinstance(result, Table | Sparse):
+        kind = "sparse matrix" if isinstance(result, Sparse) else f"{result.library} DataFrame"
+        raise unsupported(
+            model, f"it makes a {kind} and was set to return {chosen}", "Call set_output(transform='default') on it"
+        )
+    return Table((result,), names, chosen, _indexed(x))
+
+
+def _required_names(model: Any) -> tuple[str, ...]:
+    names = names_out(model)
+    if names is None:
+        raise unsupported(
+            model,
+            "it was set to return DataFrames, but its get_feature_names_out() fails",
+            "Call set_output(transform='default') on it",
+        )
+    return names
+
+
+def _indexed(x: Op | Frame) -> bool:
+    """Whether the rows of x have the labels of the caller's frame: x is what the caller passed."""
+    if isinstance(x, Frame):
+        return x.indexed
+    return isinstance(x.x if isinstance(x, Untyped) else x, Input)
 
 
 def require_fitted(model: Any) -> None:
@@ -44,6 +165,8 @@ def floating(x: Op, dtypes: tuple[np.dtype, ...] = FLOATS) -> Op:
 
     Source: sklearn.utils.validation.check_array(dtype=[...]).
     """
+    if isinstance(x, Untyped):  # a list or a polars frame: check_array sees no dtype
+        return cast(x.x, dtypes[0])
     return x if x.dtype in dtypes else cast(x, dtypes[0])
 
 
@@ -55,6 +178,3 @@ def finite(model: object, x: Op, *, nan: bool = False) -> Op:
 def labelled(scores: Op, classes: np.ndarray) -> Op:
     """The class of the largest score in each row, the first in a tie. scores: [N, C]."""
     return Label(ArgMax(scores), np.asarray(classes))
-
-
-__all__ = ["FLOATS", "VERSION", "Outputs", "describe", "finite", "floating", "labelled", "require_fitted"]

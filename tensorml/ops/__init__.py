@@ -33,6 +33,8 @@ from tensorml.ops.host import Label as Label
 from tensorml.ops.host import LabelColumns as LabelColumns
 from tensorml.ops.host import Require as Require
 from tensorml.ops.host import Sparse as Sparse
+from tensorml.ops.host import Table as Table
+from tensorml.ops.host import Untyped as Untyped
 from tensorml.ops.index import Columns as Columns
 from tensorml.ops.index import Concat as Concat
 from tensorml.ops.index import Fill as Fill

@@ -35,7 +35,9 @@ class Finite(Op):
     def message(self, *, infinity: bool) -> str:
         """What the error says. Source: sklearn.utils.validation._assert_all_finite_element_wise."""
         if infinity:
-            return f"Input X contains infinity or a value too large for {self.x.dtype!r}; {self.reader} does not take it."
+            return (
+                f"Input X contains infinity or a value too large for {self.x.dtype!r}; {self.reader} does not take it."
+            )
         return f"Input X contains NaN; {self.reader} does not take it. Impute missing values before it."
 
 
@@ -110,3 +112,47 @@ class Sparse(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         return operands[0]
+
+
+class Untyped(Op):
+    """`x`, from a container that declares no dtype: what may choose among several dtypes takes its first.
+
+    container: "list", "objects" (an array of Python objects) or a DataFrame's library. Programs compute `x` itself.
+    Source: sklearn.utils.validation.check_array, which knows a dtype of NumPy arrays and of pandas frames alone.
+    """
+
+    x: Op
+    container: str
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0]
+
+
+class Table(Op):
+    """Columns that the caller gets as a DataFrame. Programs compute them side by side, in a dtype that holds them all.
+
+    parts: [N, C_i], each column keeps its dtype; names: of all columns; library: "pandas" or "polars"; indexed: the
+    rows have the labels that the caller's frame has.
+    """
+
+    parts: tuple[Op, ...]
+    names: tuple[str, ...]
+    library: str
+    indexed: bool
+
+    def infer(self) -> TensorType:
+        if sum(part.columns for part in self.parts) != len(self.names):
+            raise GraphTypeError(f"{len(self.names)} names do not fit {', '.join(str(p.type) for p in self.parts)}")
+        dtype = np.result_type(*(part.dtype for part in self.parts))
+        return TensorType((self.parts[0].shape[0], len(self.names)), dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return np.concatenate(operands, axis=1, dtype=self.dtype)
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, ...]:
+        """The dtype of each column."""
+        return tuple(part.dtype for part in self.parts for _ in range(part.columns))

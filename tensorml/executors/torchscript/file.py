@@ -48,7 +48,8 @@ class Tiled(nn.Module):
 
 def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> None:
     """Write the graphs for columns of one dtype, each method one TorchScript method that picks by the input's dtype."""
-    uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema.uniform is not None}
+    first = {(schema.uniform, schema.inverse): schema for schema in reversed(list(graphs)) if schema.tensor}
+    uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema in first.values()}
     if not uniform:
         raise GraphTypeError("no graph for columns of one dtype: TorchScript takes one tensor")
     methods: dict[str, dict[Schema, list[str]]] = {}
@@ -72,7 +73,9 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     scripted.define(method_source("forward", first, methods[first]))
     scripted.eval()
     facts["methods"] = {method: next(iter(kinds.values())) for method, kinds in methods.items()}
-    facts["decodings"] = {name: pack(vars(decoding(op))) for graph in graphs.values() for name, op in graph.outputs.items()}
+    facts["decodings"] = {
+        name: pack(vars(decoding(op))) for graph in graphs.values() for name, op in graph.outputs.items()
+    }
     facts["schemas"] = [packed for packed, schema in zip(facts["schemas"], graphs, strict=True) if schema in uniform]
     torch.jit.save(scripted, str(path), _extra_files={HEADER: json.dumps(facts)})
 
@@ -178,5 +181,3 @@ def _extra_file(path: Path) -> bytes:
             return archive.read(names[0])
     except zipfile.BadZipFile as error:
         raise ArtifactError(f"{path} is damaged or not a TorchScript file: {error}") from None
-
-
