@@ -275,7 +275,7 @@ def product_columns(x: Op, degree: int, *, interaction_only: bool) -> list[Op]:
     """For each degree from 1 on the products of that many columns: [N, combinations], dtype of x."""
     choose = combinations if interaction_only else combinations_with_replacement
     blocks: list[Op] = [x] if degree else []
-    known = {(i,): i for i in range(x.columns)}
+    known: dict[tuple[int, ...], int] = {(i,): i for i in range(x.columns)}
     for d in range(2, degree + 1):
         chosen = list(choose(range(x.columns), d))
         first = np.fromiter((combination[0] for combination in chosen), np.int64, len(chosen))

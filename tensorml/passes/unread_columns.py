@@ -21,7 +21,8 @@ def drop_unread_columns(graph: Graph) -> Graph:
     def narrow(op: Op) -> Op | None:
         match op:
             case Columns(x=x, indices=indices) if x in once and not isinstance(x, Input):
-                return select(x, indices, once)
+                narrowed = select(x, indices, once)
+                return None if isinstance(narrowed, Columns) and narrowed.x is x else narrowed
             case Rank(x=x, source=source) | Lookup(x=x, source=source) if x in once and len(set(source)) < x.columns:
                 read = np.unique(source)
                 fields = {"x": select(x, read, once), "source": np.searchsorted(read, source)}
