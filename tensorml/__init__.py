@@ -1,5 +1,6 @@
 """tensorml: fitted machine-learning models as tensor programs, with the same answers."""
 
+from tensorml.check import check
 from tensorml.convert import convert
 from tensorml.errors import (
     ArtifactError,
@@ -12,6 +13,8 @@ from tensorml.errors import (
 )
 from tensorml.executors.base import names as executors
 from tensorml.model import TensorModel
+from tensorml.save import load
+from tensorml.verify import verify
 
 __version__ = "0.1.0"
 
@@ -24,6 +27,9 @@ __all__ = [
     "TensorMLError",
     "TensorModel",
     "UnsupportedModelError",
+    "check",
     "convert",
     "executors",
+    "load",
+    "verify",
 ]

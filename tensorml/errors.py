@@ -57,5 +57,6 @@ class MissingDependencyError(TensorMLError, ImportError):
 def qualified_name(model: object) -> str:
     """The dotted name of a class, or of an object's class, as a user would import it: `sklearn.svm.SVC`."""
     cls = model if isinstance(model, type) else type(model)
-    module = ".".join(part for part in cls.__module__.split(".") if not part.startswith("_"))
-    return f"{module}.{cls.__qualname__}"
+    parts = cls.__module__.split(".")
+    private = (i for i, part in enumerate(parts) if part.startswith("_") and not part.startswith("__"))
+    return ".".join([*parts[: next(private, None)], cls.__qualname__])

@@ -1,0 +1,78 @@
+"""The files that the command line reads: fitted models, and rows to try them on."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensorml.converter import Model, library
+from tensorml.errors import ArtifactError, InputError, MissingDependencyError
+
+PICKLES = (".pkl", ".pickle", ".joblib")
+XGBOOST = (".json", ".ubj")
+ROWS = (".npy", ".csv", ".parquet")
+UNREADABLE = (AttributeError, EOFError, ImportError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
+
+
+class UntrustedPickleError(ArtifactError):
+    """A pickle that the user has not vouched for. Nothing in it was executed."""
+
+
+def load_model(path: Path, *, trust_pickle: bool = False) -> Model:
+    """The fitted model in a file: .pkl or .joblib (executes code from the file), .json or .ubj (XGBoost).
+
+    Raises UntrustedPickleError without `trust_pickle`, ArtifactError, FileNotFoundError.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix in XGBOOST:
+        return library("xgboost").load_model(path)
+    if path.suffix not in PICKLES:
+        raise ArtifactError(f"{path} is none of {', '.join((*PICKLES, *XGBOOST))}, the files that hold a fitted model")
+    if not trust_pickle:
+        raise UntrustedPickleError(
+            f"{path} is a pickle, and loading a pickle executes code from it. "
+            "If you trust where it comes from, add --trust-pickle"
+        )
+    return _unpickled(path)
+
+
+def _unpickled(path: Path) -> Model:
+    try:
+        import joblib
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("reading a pickled model needs joblib. Install it: pip install joblib") from error
+    try:
+        return joblib.load(path)
+    except UNREADABLE as error:
+        raise ArtifactError(f"{path} cannot be unpickled here: {type(error).__name__}: {error}") from error
+
+
+def load_rows(path: Path) -> Any:
+    """Rows [N, F]: an array from .npy, a DataFrame (pandas, else polars) from .csv or .parquet.
+
+    Raises InputError, FileNotFoundError.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if path.suffix not in ROWS:
+        raise InputError(f"{path} is none of {', '.join(ROWS)}, the files that hold rows")
+    reader = _frames()
+    return reader.read_csv(path) if path.suffix == ".csv" else reader.read_parquet(path)
+
+
+def _frames() -> Any:
+    """pandas, or polars where pandas is not installed."""
+    from importlib import import_module
+
+    for name in ("pandas", "polars"):
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise MissingDependencyError("reading tables needs pandas or polars. Install one: pip install pandas")
