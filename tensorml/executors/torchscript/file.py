@@ -2,8 +2,10 @@
 
 # No `from __future__ import annotations`: TorchScript evaluates the annotations of the module below.
 
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,9 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
         name: pack(vars(decoding(op))) for graph in graphs.values() for name, op in graph.outputs.items()
     }
     facts["schemas"] = [packed for packed, schema in zip(facts["schemas"], graphs, strict=True) if schema in uniform]
-    torch.jit.save(scripted, str(path), _extra_files={HEADER: json.dumps(facts)})
+    buffer = io.BytesIO()  # to a file, torch would name the archive's folder after the file's temporary name
+    torch.jit.save(scripted, buffer, _extra_files={HEADER: json.dumps(facts)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def method_name(output: str) -> str:
@@ -179,5 +183,7 @@ def _extra_file(path: Path) -> bytes:
             if not names:
                 raise ArtifactError(f"{path} was not written by tensorml: it has no {HEADER}")
             return archive.read(names[0])
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(f"{path} is damaged or not a TorchScript file: {error}") from None
