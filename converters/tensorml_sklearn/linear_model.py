@@ -53,7 +53,7 @@ def _existing(*names: str) -> tuple[type, ...]:
 
 
 def decision(model: Any, x: Op) -> Op:
-    """x @ coef.T + intercept, in the dtype to which NumPy promotes the three.
+    """The scores x @ coef.T + intercept, in the dtype to which NumPy promotes the three.
 
     x: [N, F]; coef: [K, F], or [F] for one output. Result: [N, K].
     Source: sklearn.linear_model._base.LinearModel._decision_function, LinearClassifierMixin.decision_function.
@@ -145,10 +145,8 @@ def classification(model: Any, scores: Op) -> Outputs:
             f"it has {scores.columns} rows of coefficients for {len(classes)} class(es), so that a label may not exist",
             "Fit it on two classes or more",
         )
-    if scores.columns == 1:
-        label = Label(cast(ravel(scores > 0.0), INT64), classes)
-    else:
-        label = labelled(scores, classes)
+    two = scores.columns == 1
+    label = Label(cast(ravel(scores > 0.0), INT64), classes) if two else labelled(scores, classes)
     return {"predict": label, "decision_function": one_or_more(scores)}
 
 

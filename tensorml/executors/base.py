@@ -35,7 +35,8 @@ class Program:
     def __call__(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
         """The outputs for all rows. Each input can be sliced by rows; only one tile of it is read at a time."""
         if rows <= self.tile:
-            return dict(self.run({name: inputs[name][:rows] for name in self.inputs}))
+            whole = self.run({name: inputs[name][:rows] for name in self.inputs})
+            return {name: row_major(value) for name, value in whole.items()}
         results: dict[str, Array] = {}
         for start in range(0, rows, self.tile):
             stop = min(start + self.tile, rows)
@@ -45,6 +46,11 @@ class Program:
                     results[name] = empty_rows(value, rows)
                 results[name][start:stop] = value
         return results
+
+
+def row_major(value: Array) -> Array:
+    """The array or tensor with its rows one after the other in memory; programs may compute by columns."""
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value.contiguous()
 
 
 def empty_rows(like: Array, rows: int) -> Array:

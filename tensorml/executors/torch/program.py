@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from tensorml.executors.base import Executor, Program
-from tensorml.executors.torch.rules import rules
+from tensorml.executors.torch.rules import FRESH, rules
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.plan import MEBIBYTE, bytes_per_row
 
@@ -37,7 +37,7 @@ class TorchExecutor(Executor):
 
     def compile(self, graph: Graph) -> Program:
         """A program that runs the graph as a GraphModule on the device."""
-        module = lower(graph).to(self.device)
+        module = lower(graph, row_major=False).to(self.device)
         names = tuple(graph.inputs)
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,7 +84,8 @@ class _Writeable:
 class Emitter:
     """Builds the fx graph: gives rules their constants and submodules as proxies."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
+        self.uses = graph.uses()
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
@@ -95,6 +96,10 @@ class Emitter:
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """A node that can be computed with."""
         return fx.Proxy(node, self.tracer)
+
+    def disposable(self, op: Op) -> bool:
+        """Whether an operand may be overwritten by its user: a result of its own, with no other user."""
+        return self.uses[op] == 1 and type(op) in FRESH
 
     def constant(self, array: np.ndarray) -> fx.Proxy:
         """The array as a buffer of the module; one buffer for one array."""
@@ -112,12 +117,13 @@ class Emitter:
         return self.proxy(self.graph.call_module(name, tuple(argument.node for argument in arguments)))
 
 
-def lower(graph: Graph) -> fx.GraphModule:
+def lower(graph: Graph, *, row_major: bool = True) -> fx.GraphModule:
     """The graph as a module: inputs in the order of `graph.inputs`, outputs as a dict by name.
 
+    row_major: whether the rows of each output lie one after the other in memory; rules may compute by columns.
     Raises UnsupportedOperatorError if an operator has no rule.
     """
-    emitter = Emitter()
+    emitter = Emitter(graph)
     values: dict[Op, fx.Proxy] = {
         op: emitter.proxy(emitter.graph.placeholder(name)) for name, op in graph.inputs.items()
     }
@@ -126,7 +132,8 @@ def lower(graph: Graph) -> fx.GraphModule:
             values[op] = emitter.constant(op.value)
         elif not isinstance(op, Input):
             values[op] = rules[op](op, emitter, *(values[operand] for operand in op.operands))
-    emitter.graph.output({name: values[op].node for name, op in graph.outputs.items()})
+    outputs = {name: values[op] for name, op in graph.outputs.items()}
+    emitter.graph.output({name: (x.contiguous() if row_major else x).node for name, x in outputs.items()})
     module = fx.GraphModule(emitter.root, emitter.graph)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()

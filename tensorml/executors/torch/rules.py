@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,13 +21,7 @@ if TYPE_CHECKING:
     from tensorml.executors.torch.program import Emitter
 
 
-class Rule(Protocol):
-    """A lowering rule."""
-
-    def __call__(self, op: Any, emitter: Emitter, *operands: Proxy) -> Proxy:
-        """The operator's result."""
-        ...
-
+Rule = Callable[..., Any]  # operator, emitter, operands -> the result: a Proxy, as the operands
 
 rules: Rules[Rule] = Rules("torch")
 
@@ -55,10 +50,26 @@ FUNCTIONS = {
     ops.And: torch.logical_and,
     ops.Or: torch.logical_or,
     ops.Where: torch.where,
-    ops.MatMul: torch.matmul,
 }
 
 
+IN_PLACE = {
+    ops.Neg,
+    ops.Abs,
+    ops.Sqrt,
+    ops.Exp,
+    ops.Log,
+    ops.Log1p,
+    ops.Sigmoid,
+    ops.Add,
+    ops.Sub,
+    ops.Mul,
+    ops.Div,
+    ops.Pow,
+}
+FRESH = {*FUNCTIONS, ops.MatMul, ops.Softmax, ops.LogSoftmax, ops.ReduceSum, ops.ReduceMax}
+FEW = 16  # columns of a float32 product below which torch is faster by columns than by rows
+MANY = 64  # columns from which on torch reduces them faster by rows than by columns
 SAME_BITS = {"uint16": torch.int16, "uint32": torch.int32, "uint64": torch.int64}
 
 
@@ -69,8 +80,11 @@ def dtype_of(dtype: np.dtype) -> torch.dtype:
 
 @rules.rule(*FUNCTIONS)
 def function(op: ops.Input, emitter: Emitter, *operands: Proxy) -> Proxy:
-    """Operators that torch has as a function of the same operands."""
-    return emitter.proxy(emitter.graph.call_function(FUNCTIONS[type(op)], tuple(o.node for o in operands)))
+    """Operators that torch has as a function of the same operands; a first one that nobody misses is overwritten."""
+    first, nodes = op.operands[0], tuple(operand.node for operand in operands)
+    if type(op) in IN_PLACE and first.type == op.type and emitter.disposable(first):
+        return emitter.proxy(emitter.graph.call_method(f"{FUNCTIONS[type(op)].__name__}_", nodes))
+    return emitter.proxy(emitter.graph.call_function(FUNCTIONS[type(op)], nodes))
 
 
 class ToHalf(nn.Module):
@@ -90,6 +104,17 @@ class ToHalf(nn.Module):
         return torch.where(closer & (rounded != x), second, first)
 
 
+@rules.rule(ops.MatMul)
+def mat_mul(op: ops.MatMul, emitter: Emitter, x: Proxy, y: Proxy) -> Proxy:
+    """The product, as (y.T @ x.T).T where that is faster: the result's columns then lie one after the other in memory.
+
+    With torch's MKL, for 4 to 500 columns of x: 1.5 to 4 times as fast, in float32 only while the columns are few.
+    """
+    if op.columns > 1 and (op.columns < FEW or op.dtype == np.float64):
+        return y.t().matmul(x.t()).t()
+    return x.matmul(y)
+
+
 @rules.rule(ops.Cast)
 def cast(op: ops.Cast, emitter: Emitter, x: Proxy) -> Proxy:
     """Conversion of the dtype."""
@@ -106,13 +131,12 @@ class FiniteCheck(nn.Module):
         self.nan, self.about_nan, self.about_infinity = nan, about_nan, about_infinity
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x itself; raises InputError."""
-        if not self.nan:
-            total = float(x.sum())
-            if math.isfinite(total):
-                return x
-            if bool(torch.isnan(x).any()):
-                raise InputError(self.about_nan)
+        """What is passed on is x itself. Raises InputError."""
+        total = float((x.view([-1]) if x.is_contiguous() else x).sum())
+        if math.isfinite(total):
+            return x
+        if not self.nan and bool(torch.isnan(x).any()):
+            raise InputError(self.about_nan)
         if bool(torch.isinf(x).any()):
             raise InputError(self.about_infinity)
         return x
@@ -132,7 +156,7 @@ class RequireCheck(nn.Module):
         self.message = message
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """x itself; raises InputError."""
+        """What is passed on is x itself. Raises InputError."""
         if not bool(condition.all()):
             raise InputError(self.message)
         return x
@@ -158,20 +182,29 @@ def reduce_max(op: ops.ReduceMax, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.ArgMax)
 def arg_max(op: ops.ArgMax, emitter: Emitter, x: Proxy) -> Proxy:
-    """The first maximum of each row."""
-    return x.argmax(dim=1)
+    """The first maximum of each row, or its first NaN.
+
+    By columns: each column's distance to the end where it holds the maximum, else 0; the largest is the first one's.
+    """
+    count = op.x.columns
+    if count >= MANY:
+        return x.argmax(dim=1)
+    columns = x.t().contiguous()
+    holds = columns.eq(columns.amax(dim=0)).logical_or(columns.ne(columns))
+    to_end = emitter.constant(np.arange(count, 0, -1, dtype=np.uint8)[:, None])
+    return holds.to(torch.uint8).mul(to_end).amax(dim=0).to(torch.int64).neg().add(count)
 
 
 @rules.rule(ops.Softmax)
 def softmax(op: ops.Softmax, emitter: Emitter, x: Proxy) -> Proxy:
     """Softmax over the columns."""
-    return x.softmax(dim=1)
+    return x.softmax(dim=1) if op.columns >= MANY else x.t().contiguous().softmax(dim=0).t()
 
 
 @rules.rule(ops.LogSoftmax)
 def log_softmax(op: ops.LogSoftmax, emitter: Emitter, x: Proxy) -> Proxy:
     """Log-softmax over the columns."""
-    return x.log_softmax(dim=1)
+    return x.log_softmax(dim=1) if op.columns >= MANY else x.t().contiguous().log_softmax(dim=0).t()
 
 
 @rules.rule(ops.Columns)
