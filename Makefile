@@ -48,7 +48,7 @@ test-oldest: .venv-oldest/.installed  ## The test suite with the oldest supporte
 lint: .venv/.installed  ## Style, format and types
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
-	$(VENV)/pyright
+	$(VENV)/pyright --pythonpath $(VENV)/python
 
 .PHONY: bench-quick
 bench-quick: .venv-bench/.installed  ## Ratios to the source library, Hummingbird and onnxruntime, as a table

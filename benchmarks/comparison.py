@@ -15,7 +15,7 @@ from benchmarks.peers import (
     SOURCE,
     Call,
     Contestant,
-    Refused,
+    RefusedError,
     largest_error,
     matrix,
     prepared,
@@ -71,7 +71,7 @@ def compare(case: Case, rows: int, contestants: Sequence[Contestant], seconds: f
     for contestant in contestants:
         try:
             calls[contestant.name], actual = prepared(contestant, model, x, case.method)
-        except Refused as error:
+        except RefusedError as error:
             result.refusals[contestant.name] = str(error)
         else:
             result.errors[contestant.name] = largest_error(actual, expected)

@@ -104,9 +104,14 @@ CASES = {
         Case("PCA to 8", "dense", lambda: PCA(8, random_state=0), method="transform"),
         Case("DecisionTree", "trees", lambda: DecisionTreeClassifier(random_state=0)),
         # 20,000 rows give about 4,000 nodes a tree. All cores, as everyone else here uses them.
-        Case("RandomForest, 100 trees", "trees", lambda: RandomForestClassifier(n_jobs=-1, random_state=0), fit_rows=20_000),
+        Case(
+            "RandomForest, 100 trees",
+            "trees",
+            lambda: RandomForestClassifier(n_jobs=-1, random_state=0),
+            fit_rows=20_000,
+        ),
         Case("GradientBoosting", "trees", lambda: GradientBoostingClassifier(random_state=0), fit_rows=20_000),
-        Case("HistGradientBoosting", "trees", lambda: HistGradientBoostingClassifier(early_stopping=False)),
+        Case("HistGradientBoosting", "trees", lambda: HistGradientBoostingClassifier(random_state=0)),
         Case("XGBoost, 100 trees of depth 6", "trees", xgboost(100, 6)),
         Case("XGBoost, 500 trees of depth 8", "trees", xgboost(500, 8)),
         Case(
@@ -159,4 +164,6 @@ def digest(case: Case) -> str:
     """A name for a fitted model: of this file and the versions of all that has a part in the fit."""
     versions = [version(name) for name in ("scikit-learn", "xgboost", "numpy", "scipy", "joblib")]
     source = Path(__file__).read_text(encoding="utf-8")
-    return hashlib.sha256("\n".join([case.name, platform.python_version(), *versions, source]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([case.name, platform.python_version(), *versions, source]).encode()).hexdigest()[
+        :16
+    ]

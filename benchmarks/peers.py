@@ -25,7 +25,7 @@ HUMMINGBIRD_JIT = "Hummingbird torch.jit"
 ONNXRUNTIME = "onnxruntime"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A contestant does not take the model. The message says why."""
 
 
@@ -50,7 +50,7 @@ def executor(name: str) -> Prepare:
         try:
             return getattr(tensorml.convert(model, executor=name), method)
         except tensorml.TensorMLError as error:
-            raise Refused(f"refused: {error}") from error
+            raise RefusedError(f"refused: {error}") from error
 
     return prepare
 
@@ -68,7 +68,7 @@ def hummingbird(backend: str) -> Prepare:
         finally:
             torch.set_num_threads(threads)
         if not hasattr(container, method):
-            raise Refused(f"has no {method}")
+            raise RefusedError(f"has no {method}")
         return getattr(container, method)
 
     return prepare
@@ -111,7 +111,7 @@ def contestants() -> dict[str, Contestant]:
 
 
 def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> tuple[Call, np.ndarray]:
-    """A contestant's function of the rows, called once, and what it returned. Raises Refused for any failure.
+    """A contestant's function of the rows, called once, and what it returned. Raises RefusedError for any failure.
 
     Peers fail in ways of their own, which must not end the run: hence the broad clause, and a copy of X, which
     some of them write to.
@@ -121,12 +121,12 @@ def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> 
         try:
             call = contestant.prepare(model, X.copy(), method)
             return call, matrix(call(X.copy()))
-        except Refused:
+        except RefusedError:
             raise
         except ModuleNotFoundError as error:
-            raise Refused(f"not installed: {error.name}") from error
+            raise RefusedError(f"not installed: {error.name}") from error
         except Exception as error:
-            raise Refused(f"fails: {type(error).__name__}: {first_line(error)}") from error
+            raise RefusedError(f"fails: {type(error).__name__}: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

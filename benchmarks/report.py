@@ -109,8 +109,10 @@ def time_cell(comparison: Comparison, name: str) -> str:
     """Milliseconds, with the error if the result is wrong."""
     if name not in comparison.milliseconds:
         return "-"
-    time = f"{comparison.milliseconds[name]:,.3g}" if comparison.milliseconds[name] < 100 else (
-        f"{comparison.milliseconds[name]:,.0f}"
+    time = (
+        f"{comparison.milliseconds[name]:,.3g}"
+        if comparison.milliseconds[name] < 100
+        else (f"{comparison.milliseconds[name]:,.0f}")
     )
     return f"{time} !{comparison.errors[name]:.1g}" if name != SOURCE and comparison.wrong(name) else time
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from time import perf_counter
 
-LEAST = 0.02  # seconds: a sample is a loop of at least this, so that threads that still spin from the last one matter less
+LEAST = (
+    0.02  # seconds: a sample is a loop of at least this, so that threads that still spin from the last one matter less
+)
 ROUNDS = 15
 WARM_UPS = 3  # torch.jit compiles in the second call of a shape
 

@@ -1,0 +1,122 @@
+"""A short run of the asv suites, their pages, and the ratios in the terminal: `python -m benchmarks.short`.
+
+The executor that "auto" stands for, 100,000 rows. For everything, hours of it: `cd benchmarks; asv run --python=same`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.models import FOLDER, MANY_LEAVES, ROWS
+from benchmarks.report import ratio_cell, terminal_table
+from tensorml.executors.base import choose
+from tensorml.plan import MEBIBYTE
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Result:
+    """A number that asv measured: of which benchmark, for which parameters, in the text form that asv keeps."""
+
+    benchmark: str
+    parameters: tuple[str, ...]
+    value: float
+
+
+def selection() -> list[str]:
+    """Regular expressions of the benchmarks of a short run, with their parameters."""
+    auto = choose(None)
+    return [
+        rf"Ratio\.track_ratio\(.*, '{auto}', .*, {ROWS}\)",
+        rf"Predict\.track_error\(.*, '{auto}', 1000\)",
+        rf"Conversion\.time_convert.*\('{MANY_LEAVES.name}', '{auto}'\)",
+        rf"Memory\..*\(.*, '{auto}'\)",
+        r"Import\.",
+    ]
+
+
+def asv(*arguments: str) -> None:
+    """Run asv beside its configuration. Raises CalledProcessError if it fails."""
+    subprocess.run([sys.executable, "-m", "asv", *arguments], cwd=HERE, check=True)
+
+
+def commit() -> str:
+    """The commit that is checked out; results are kept under it."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def newest() -> dict[str, Any]:
+    """The file of results that was written last."""
+    files = [path for path in (FOLDER / "results").glob("*/*.json") if path.name != "machine.json"]
+    return json.loads(max(files, key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+
+
+def results(content: dict[str, Any]) -> Iterator[Result]:
+    """The numbers in a file of asv's results. NaN and null stand for what did not run."""
+    for name, values in content["results"].items():
+        entry = dict(zip(content["result_columns"], values, strict=False))
+        for parameters, value in zip(product(*entry["params"]), entry["result"] or [], strict=False):
+            if value is not None and not math.isnan(value):
+                yield Result(name, tuple(text.strip("'") for text in parameters), value)
+
+
+def ratios(found: Sequence[Result]) -> list[list[str]]:
+    """A row for each case: the ratio to each peer, and the error."""
+    cells: dict[str, dict[str, str]] = {}
+    for result in found:
+        if result.benchmark.endswith("track_ratio"):
+            case, _, peer, _ = result.parameters
+            cells.setdefault(case, {})[peer] = ratio_cell(result.value)
+        elif result.benchmark.endswith("track_error") and result.parameters[1] == choose(None):
+            cells.setdefault(result.parameters[0], {})["error"] = f"{result.value:.1e}"
+    return [[case, *(row.get(key, "-") for key in RATIO_KEYS)] for case, row in cells.items()]
+
+
+RATIO_KEYS = ("source", "Hummingbird torch", "error")
+
+
+def others(found: Sequence[Result]) -> list[list[str]]:
+    """A row for each of the other numbers, with its unit."""
+    rows = []
+    for result in found:
+        name = result.benchmark.rpartition(".")[2]
+        if name.startswith(("time_convert", "timeraw")):
+            rows.append([name, ", ".join(result.parameters), f"{result.value:.3f} s"])
+        elif name.startswith("track_peak"):
+            rows.append([name, ", ".join(result.parameters), f"{result.value / MEBIBYTE:.0f} MiB"])
+    return rows
+
+
+def show(console: Console) -> None:
+    """The newest results as tables."""
+    found = list(results(newest()))
+    auto = choose(None)
+    header = ["case", f"{auto} / source", f"{auto} / Hummingbird torch", "largest error"]
+    console.print(terminal_table(header, ratios(found)))
+    console.print(terminal_table(["benchmark", "of", "measured"], others(found), right=0))
+    console.print(f"pages: {FOLDER / 'html' / 'index.html'} (asv preview shows them)", style="dim")
+
+
+def main() -> None:
+    """Run, publish, show."""
+    asv("machine", "--yes")
+    chosen = [argument for pattern in selection() for argument in ("--bench", pattern)]
+    asv("run", "--python=same", "--set-commit-hash", commit(), *chosen)
+    asv("publish")
+    show(Console())
+
+
+if __name__ == "__main__":
+    main()
