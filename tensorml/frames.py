@@ -48,7 +48,7 @@ class Schema:
 
     @property
     def plain(self) -> Schema:
-        """The array that every model reads as it reads this: without names, and without the container if it is the same.
+        """The array that every model reads as it reads this: without names, without a container that changes nothing.
 
         The container matters for floats narrower than float64: sklearn's check_array takes an array's dtype as
         declared, and makes float64 of all else where it may choose. Objects stay objects in some transformers.
@@ -58,7 +58,7 @@ class Schema:
         return Schema(self.dtypes, None, self.inverse, ARRAY if same else self.container)
 
     def groups(self) -> dict[str, tuple[np.dtype, list[int]]]:
-        """The graph's inputs: for each name the dtype and the columns in it. Columns that hold no numbers are left out."""
+        """The graph's inputs: for each name the dtype and the columns in it. Columns without numbers are left out."""
         if self.uniform is not None:
             return {"x": (self.uniform, list(range(len(self.dtypes))))}
         groups: dict[str, tuple[np.dtype, list[int]]] = {}
@@ -320,8 +320,8 @@ def _pandas_column(series: Any, dtype: Any) -> np.ndarray:
     if not numbers or type(dtype).__name__ in ("CategoricalDtype", "SparseDtype"):
         return np.empty(len(series), OBJECT)
     array = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    if is_integer_dtype(dtype) and (np.abs(array) > EXACT_INTEGERS).any():
-        raise InputError(f"column {series.name!r} holds integers beyond 2**53 in the nullable dtype {dtype}.")
+    if is_integer_dtype(dtype) and (np.abs(array) >= EXACT_INTEGERS).any():
+        raise InputError(f"column {series.name!r} holds integers of 2**53 and more in the nullable dtype {dtype}.")
     return array
 
 

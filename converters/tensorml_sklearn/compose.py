@@ -77,10 +77,11 @@ def _checked(model: ColumnTransformer, x: Op | Frame) -> Op | Frame:
             ).within(transformer_label(name))
         if not _by_name(model, x) and any(isinstance(column, str) for column in _listed(columns)):
             raise InputError("Specifying the columns using strings is only supported for dataframes.")
+    known = fitted_attribute(model, "n_features_in_")
     if _by_name(model, x):
         _require_names(model, x)
-    elif (width := len(x.columns) if isinstance(x, Frame) else x.columns) != model.n_features_in_:
-        raise InputError(width_differs(width, "ColumnTransformer", model.n_features_in_))
+    elif (width := len(x.columns) if isinstance(x, Frame) else x.columns) != known:
+        raise InputError(width_differs(width, "ColumnTransformer", known))
     return Untyped(x.x, OBJECTS) if isinstance(x, Untyped) and x.container == LIST else x
 
 
@@ -97,7 +98,8 @@ def _by_name(model: ColumnTransformer, x: Op | Frame) -> bool:
 
 def _require_names(model: ColumnTransformer, x: Op | Frame) -> None:
     given = set(x.names or ()) if isinstance(x, Frame) else set()
-    needed = {model.feature_names_in_[i] for name, _, _ in _used(model) for i in _indices(model, name)}
+    names = fitted_attribute(model, "feature_names_in_")
+    needed = {names[i] for name, _, _ in _used(model) for i in _indices(model, name)}
     if needed - given:
         raise InputError(f"columns are missing: {needed - given}")
 

@@ -18,7 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._set_output import _auto_wrap_is_configured, _get_output_config  # there since scikit-learn 1.2
 from sklearn.utils.validation import check_is_fitted
 
-from tensorml.converter import Description, Outputs, home, library, unsupported
+from tensorml.converter import Description, home, library, unsupported
 from tensorml.errors import NotFittedError, qualified_name
 from tensorml.frames import Frame
 from tensorml.graph import Input, Op
@@ -34,6 +34,8 @@ def describe(model: BaseEstimator) -> Description:
     """Width, names and fitted attributes of a scikit-learn estimator. Raises NotFittedError, UnsupportedModelError."""
     require_fitted(model)
     attributes = {name: getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)}
+    if "n_features_in_" in attributes:
+        attributes["n_features_in_"] = int(attributes["n_features_in_"])
     return replace(
         _reading(model),
         attributes=attributes,
@@ -98,9 +100,10 @@ def is_identity(model: Any) -> bool:
 def names_out(model: Any) -> tuple[str, ...] | None:
     """The columns that `transform` returns; None where the model does not know them."""
     try:
-        return tuple(map(str, model.get_feature_names_out()))
+        names = model.get_feature_names_out()
     except (AttributeError, ValueError):
         return None
+    return None if names is None else tuple(map(str, names))
 
 
 def container(model: Any) -> str | None:
@@ -124,7 +127,7 @@ def contained(model: Any, x: Op | Frame, result: Op) -> Op:
     if chosen is None:
         return result
     names = _required_names(model)
-    if isinstance(result, Table) and result.library == chosen:
+    if isinstance(result, Table) and (result.library, chosen) != ("polars", "pandas"):
         return Table(result.parts, names, chosen, result.indexed)
     if isinstance(result, Table | Sparse):
         kind = "sparse matrix" if isinstance(result, Sparse) else f"{result.library} DataFrame"
@@ -161,7 +164,7 @@ def require_fitted(model: Any) -> None:
 
 
 def floating(x: Op, dtypes: tuple[np.dtype, ...] = FLOATS) -> Op:
-    """x in its own dtype where that is one of `dtypes`, else in the first of them.
+    """X in its own dtype where that is one of `dtypes`, else in the first of them.
 
     Source: sklearn.utils.validation.check_array(dtype=[...]).
     """
@@ -171,7 +174,7 @@ def floating(x: Op, dtypes: tuple[np.dtype, ...] = FLOATS) -> Op:
 
 
 def finite(model: object, x: Op, *, nan: bool = False) -> Op:
-    """x after the check that sklearn makes: no infinity, and no NaN unless `nan`. Integers pass as they are."""
+    """X after the check that sklearn makes: no infinity, and no NaN unless `nan`. Integers pass as they are."""
     return Finite(x, nan, qualified_name(model)) if x.dtype.kind == "f" else x
 
 

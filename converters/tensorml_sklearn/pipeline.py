@@ -12,14 +12,13 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from tensorml.converter import Outputs, apply, apply_inverse, converter, find, unsupported
 from tensorml.errors import InputError
-from tensorml.frames import LIST, OBJECTS, Frame, names_differ, width_differs
+from tensorml.frames import LIST, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Const, Op
 from tensorml.ops import Columns, Sparse, Table, Untyped, concat, full
 from tensorml_sklearn.describe import contained, container, describe_step, is_identity, names_out
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 WITH_ARGUMENTS = ("predict", "predict_proba", "predict_log_proba")
-Weight = float | np.generic
 
 
 def step_label(name: str) -> str:
@@ -224,20 +223,20 @@ def weighted(model: Any, part: Op | Frame, weight: Any) -> Op | Frame:
 
 
 def _scaled(x: Op, weight: Any) -> Op:
-    """x times a number. A NumPy scalar promotes as an array of its dtype, a Python number does not."""
+    """X times a number. A NumPy scalar promotes as an array of its dtype, a Python number does not."""
     return x * (Const(np.asarray(weight)) if isinstance(weight, np.generic) else weight)
 
 
 def _scaled_frame(model: Any, frame: Frame, weight: Any) -> Frame:
-    """A DataFrame times a number: known for floating-point columns and Python numbers alone."""
-    columns = [column for column in frame.columns if column is not None and column.dtype.kind == "f"]
-    if len(columns) < len(frame.columns) or frame.nullable or isinstance(weight, np.generic):
+    """A pandas frame times a number, which is a Python number to pandas: each column keeps its dtype if it can."""
+    if frame.library != PANDAS or frame.nullable or None in frame.columns:
         raise unsupported(
             model,
-            "it returns a DataFrame with columns that are not of a NumPy floating-point dtype, or its weight is a NumPy "
-            "scalar, and the DataFrame library decides what the product is",
-            "Weight floating-point columns by a Python number, or call set_output(transform='default')",
+            "it returns a DataFrame that is not pandas' or has nullable columns or text, and transformer_weights "
+            "multiply it by rules of the DataFrame's own",
+            "Pass NumPy arrays, or call set_output(transform='default') and leave the weight out",
         )
-    scaled = tuple(_scaled(column, weight) for column in columns)
-    whole = None if frame.whole is None else _scaled(frame.whole, weight)
-    return Frame(frame.names, scaled, whole, frame.library, indexed=frame.indexed)
+    number = weight.item() if isinstance(weight, np.generic) else weight
+    scaled = tuple(_scaled(column, number) for column in frame.columns if column is not None)
+    whole = None if frame.whole is None else _scaled(frame.whole, number)
+    return Frame(frame.names, scaled, whole, PANDAS, indexed=frame.indexed)
