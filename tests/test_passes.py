@@ -109,6 +109,13 @@ def test_a_check_still_sees_the_columns_that_nobody_reads():
         evaluate(graph, {"x": bad})
 
 
+def test_a_part_of_a_concat_that_nobody_reads_still_refuses():
+    parts = (ops.Exp(X), ops.Neg(ops.Finite(X, False, "Reader")))
+    graph = exact({"out": ops.Columns(ops.Concat(parts), np.array([1]))})
+    with pytest.raises(ValueError, match="infinity"):
+        evaluate(graph, {"x": np.full((1, 4), np.inf)})
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_fast_passes_fold_scaling_into_the_matrix_product(dtype: type):
     x = Input("x", TensorType(("N", 4), dtype))

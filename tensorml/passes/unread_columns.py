@@ -7,7 +7,7 @@ from collections.abc import Set
 import numpy as np
 
 from tensorml.graph import Const, Graph, Input, Op
-from tensorml.ops import Cast, Columns, Concat, Lookup, Rank
+from tensorml.ops import Cast, Columns, Concat, Finite, Lookup, Rank, Require
 from tensorml.ops.elementwise import Binary, Unary
 
 
@@ -58,10 +58,20 @@ def _operand(operand: Op, width: int, indices: np.ndarray, once: Set[Op]) -> Op:
 
 
 def _from_parts(x: Op, parts: tuple[Op, ...], indices: np.ndarray, once: Set[Op]) -> Op:
-    """Columns of a Concat from the parts that hold them; the whole Concat where the order alternates between parts."""
+    """Columns of a Concat from the parts that hold them.
+
+    The whole Concat stays where the order alternates between parts, and where a part that nobody reads would refuse
+    some inputs: the refusal is part of the meaning.
+    """
     starts = np.cumsum([0, *(part.columns for part in parts)])
     owner = np.searchsorted(starts, indices, side="right") - 1
-    if len(indices) == 0 or (np.diff(owner) < 0).any():
+    dropped = (part for k, part in enumerate(parts) if k not in owner)
+    if len(indices) == 0 or (np.diff(owner) < 0).any() or any(map(may_refuse, dropped)):
         return Columns(x, indices)
     chosen = [select(parts[k], indices[owner == k] - starts[k], once) for k in dict.fromkeys(owner.tolist())]
     return chosen[0] if len(chosen) == 1 else Concat(tuple(chosen))
+
+
+def may_refuse(x: Op) -> bool:
+    """Whether computing x can raise InputError."""
+    return any(isinstance(op, Finite | Require) for op in Graph({"": x}).order)
