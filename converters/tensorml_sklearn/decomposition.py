@@ -17,7 +17,7 @@ from tensorml_sklearn.describe import FLOATS, VERSION, finite, floating
 
 
 def pca_inverse(model: PCA, z: Op) -> Op:
-    """The rows back in the original space: z @ components + mean, with the components scaled back where `whiten` divided.
+    """The rows in the original space: z @ components + mean, the components scaled back where `whiten` divided.
 
     z: [N, n_components_]; result: [N, F], float32 if z and the components both are, else float64.
     Source: sklearn.decomposition.PCA.inverse_transform. Before 1.8 it checked nothing: NaN and infinity pass, and

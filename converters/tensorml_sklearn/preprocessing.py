@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations, combinations_with_replacement
 from typing import Any
 
@@ -207,6 +208,10 @@ def row_norms(model: Normalizer, x: Op) -> Op:
 
     Source: sklearn.utils.extmath.row_norms: np.einsum adds float16 in float32, so small squares do not vanish.
     """
+    if model.norm not in ("l1", "l2", "max"):
+        raise unsupported(
+            model, f"norm={model.norm!r} is not one that its transform takes", "Choose 'l1', 'l2' or 'max'"
+        )
     if model.norm == "max":
         return ReduceMax(Abs(x))
     if model.norm == "l1":
@@ -222,6 +227,12 @@ def binarizer(model: Binarizer, x: Op) -> Outputs:
     x: [N, F] of any dtype, bool and integers too; result: the same type.
     Source: sklearn.preprocessing.binarize.
     """
+    if not math.isfinite(model.threshold):
+        raise unsupported(
+            model,
+            f"threshold={model.threshold!r} is not a finite number, which its transform refuses",
+            "Choose another",
+        )
     return {"transform": cast(above_threshold(finite(model, x), model.threshold), x.dtype)}
 
 
