@@ -148,9 +148,10 @@ def test_gradient_boosting_classifiers_agree(executor: str, n_classes: int, opti
     y = WORDS if n_classes == 3 else TWO == 1
     model = GradientBoostingClassifier(n_estimators=12, random_state=0, **options).fit(X, y)
     x = trap_rows(X, thresholds_of(model), 1000, odd=())
-    rtol = 1e-5 if isinstance(model.init_, LogisticRegression) else 1e-11  # which computes in float32 here
-    assert_same(model, x, executor, rtol=rtol, atol=1e-15)
-    assert_same(model, x.astype(np.float32), executor, rtol=rtol, atol=1e-15)
+    in_float32 = isinstance(model.init_, LogisticRegression)  # GradientBoosting passes float32 rows to it
+    rtol, atol = (1e-5, 2e-6) if in_float32 else (1e-11, 1e-15)
+    assert_same(model, x, executor, rtol=rtol, atol=atol)
+    assert_same(model, x.astype(np.float32), executor, rtol=rtol, atol=atol)
 
 
 def test_exponential_loss_takes_the_logistic_function_of_twice_the_value(executor: str):
