@@ -70,7 +70,7 @@ IN_PLACE = {
 FRESH = {*FUNCTIONS, ops.MatMul, ops.Softmax, ops.LogSoftmax, ops.ReduceSum, ops.ReduceMax}
 FEW = 16  # columns of a float32 product below which torch is faster by columns than by rows
 MANY = 64  # columns from which on torch reduces them faster by rows than by columns
-SAME_BITS = {"uint16": torch.int16, "uint32": torch.int32, "uint64": torch.int64}
+SIGNED = {"uint16": torch.int16, "uint32": torch.int32, "uint64": torch.int64}
 
 
 def dtype_of(dtype: np.dtype) -> torch.dtype:
@@ -230,12 +230,10 @@ def reshape(op: ops.Reshape, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.Take)
 def take(op: ops.Take, emitter: Emitter, table: Proxy, index: Proxy) -> Proxy:
-    """Rows of the table. torch selects no unsigned integers wider than a byte: their bits pass as signed ones."""
-    bits = SAME_BITS.get(op.dtype.name)
-    values = table if bits is None else table.view(bits)
-    rows = values.index_select(0, index.reshape([-1]))
-    if bits is not None:
-        rows = rows.view(dtype_of(op.dtype))
+    """Rows of the table. torch selects no unsigned integers wider than a byte: they pass as signed ones, modulo 2^bits."""
+    signed = SIGNED.get(op.dtype.name)
+    rows = (table if signed is None else table.to(signed)).index_select(0, index.reshape([-1]))
+    rows = rows if signed is None else rows.to(dtype_of(op.dtype))
     return rows.reshape([index.size(0), *map(int, op.shape[1:])])
 
 
