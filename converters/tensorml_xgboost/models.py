@@ -161,17 +161,19 @@ def entries(known: Reading, x: Op | Frame | Sparse, *, checked: bool) -> Op:
 
 def columns(model: SklearnModel | Booster, frame: Frame) -> Op:
     """The columns of a DataFrame, each rounded to float32 by itself."""
+    if frame.whole is not None:
+        return cast(frame.whole, FLOAT32)
     parts: list[Op] = []
-    for name, column in zip(frame.names, frame.columns, strict=True):
+    for i, column in enumerate(frame.columns):
         if column is None:
             raise unsupported(
                 model,
-                f"column {name!r} does not hold numbers",
+                f"column {i if frame.names is None else frame.names[i]!r} does not hold numbers",
                 "Pass the codes of its categories in the order of training, for example frame[name].cat.codes, "
                 "with NaN for missing ones",
             )
         parts.append(cast(column, FLOAT32))
-    return cast(frame.whole, FLOAT32) if frame.whole is not None else Concat(tuple(parts))
+    return Concat(tuple(parts))
 
 
 def used_trees(model: SklearnModel | Booster, known: Export) -> int:
