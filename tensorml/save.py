@@ -82,6 +82,8 @@ def graphs_to_save(model: TensorModel) -> dict[Schema, Graph]:
         raise TypeError("a model that was loaded from TorchScript has no graphs")
     first = next(iter(programs.graphs))
     wanted = [first, *(replace(first, dtypes=(dtype,) * len(first.dtypes)) for dtype in KINDS)]
+    if first.names is not None:
+        wanted += [schema.plain for schema in wanted]
     if model.description.invertible:
         wanted += [_way_back(programs.graph(schema)) for schema in wanted]
     for schema in wanted:

@@ -25,6 +25,7 @@ from tensorml.graph import Input, Op
 from tensorml.ops import ArgMax, Finite, Label, Sparse, Table, Untyped, cast
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installed library: (1, 6), ...
+TRUE_TAGS = (1, 7)  # from here on scikit-learn tests that the tag `sparse` is true
 ATTRIBUTES = ("classes_", "n_features_in_", "feature_names_in_")
 IDENTITY = (None, "passthrough")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
@@ -69,7 +70,7 @@ def _reading(model: Any) -> Description:
     return Description(
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
-        sparse=not whole and bool(get_tags(model).input_tags.sparse),
+        sparse=not whole and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse)),
         by_name=whole,
     )
 

@@ -30,14 +30,19 @@ from tensorml.converter import Outputs, converter
 from tensorml.errors import InputError, NotFittedError, UnsupportedModelError
 from tensorml.graph import Op
 from tensorml.ops import Sparse
+from tensorml_sklearn.describe import VERSION
 from tests.parity import assert_equal_outputs, assert_same
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*(torch.jit|TorchScript):DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:scipy.optimize.*L-BFGS-B:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:When `set_output` is configured:UserWarning"),
 ]
 
+READS_POLARS = pytest.mark.skipif(
+    VERSION < (1, 9), reason="scikit-learn before 1.9 does not read frames of current polars by name"
+)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(30, 4))
 Y = np.where(X[:, 0] + X[:, 1] > 0, "yes", "no")
@@ -307,7 +312,7 @@ def test_a_union_of_nothing_has_no_columns(executor: str) -> None:
     assert_equal_outputs(model.transform(X), source.transform(X), "transform")
 
 
-@pytest.mark.parametrize("container", ["pandas", "polars"])
+@pytest.mark.parametrize("container", ["pandas", pytest.param("polars", marks=READS_POLARS)])
 def test_a_union_returns_frames(executor: str, container: str) -> None:
     members = [("p", "passthrough"), ("a", StandardScaler()), ("b", make_pipeline(MinMaxScaler(), StandardScaler()))]
     source = FeatureUnion(members).fit(FRAME).set_output(transform=container)
@@ -423,6 +428,7 @@ def test_columns_of_several_dtypes_are_computed_in_their_own(executor: str) -> N
     assert {name.removeprefix("x_") for name in model.graph.inputs} == {"float32", "float64", "int64", "bool"}
 
 
+@READS_POLARS
 def test_polars_columns_are_computed_as_the_source_computes_them(executor: str) -> None:
     frame = pl.DataFrame({name: MIXED[name].to_numpy() for name in MIXED.columns if name != "kind"})
     source = ColumnTransformer(MANY.transformers).fit(frame)
@@ -682,3 +688,29 @@ def test_a_search_that_was_not_refitted_is_refused() -> None:
         "best_estimator_ and none of its methods. Fit it with refit=True, or",
     ):
         tensorml.convert(source, executor="reference")
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("container", ["default", "pandas"])
+def test_a_file_keeps_names_and_containers(tmp_path: Any, suffix: str, container: str) -> None:
+    columns = ColumnTransformer([("s", StandardScaler(), ["b", "a"]), ("p", "passthrough", ["d"])])
+    source = columns.fit(FRAME).set_output(transform=container)
+    model = tensorml.convert(source, executor="torch")
+    reordered = FRAME[list("dcba")]
+    model.transform(reordered)
+    model.save(tmp_path / f"model{suffix}")
+    loaded = tensorml.load(tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(loaded.get_feature_names_out(), source.get_feature_names_out())
+    for table in (FRAME, FRAME.astype(np.float32), (FRAME * 9).astype(np.int64)):
+        expected = source.transform(table)
+        if container == "pandas":
+            frames_equal(loaded.transform(table), expected)
+        else:
+            assert_equal_outputs(loaded.transform(table), expected, "transform")
+    if suffix == ".safetensors":
+        assert_equal_outputs(
+            np.asarray(loaded.transform(reordered)), np.asarray(source.transform(reordered)), "transform"
+        )

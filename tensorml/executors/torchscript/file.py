@@ -75,9 +75,9 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     scripted.define(method_source("forward", first, methods[first]))
     scripted.eval()
     facts["methods"] = {method: next(iter(kinds.values())) for method, kinds in methods.items()}
-    facts["decodings"] = {
-        name: pack(vars(decoding(op))) for graph in graphs.values() for name, op in graph.outputs.items()
-    }
+    facts["decodings"] = [
+        {name: pack(vars(decoding(op))) for name, op in graphs[schema].outputs.items()} for schema in uniform
+    ]
     facts["schemas"] = [packed for packed, schema in zip(facts["schemas"], graphs, strict=True) if schema in uniform]
     buffer = io.BytesIO()  # to a file, torch would name the archive's folder after the file's temporary name
     torch.jit.save(scripted, buffer, _extra_files={HEADER: json.dumps(facts)})
@@ -130,15 +130,17 @@ class ScriptPrograms(Programs):
     def __init__(self, module: Any, facts: Mapping[str, Any], device: str):
         self.executor = TorchScriptExecutor(device=device)
         self.module = module
-        self.kinds: dict[Schema, None] = dict.fromkeys(facts["schemas"])
         self.methods: Mapping[str, list[str]] = facts["methods"]
-        self.decodings = {name: Decoding(**unpack(value)) for name, value in facts["decodings"].items()}
+        self.decodings: dict[Schema, dict[str, Decoding]] = {
+            schema: {name: Decoding(**unpack(value)) for name, value in decodings.items()}
+            for schema, decodings in zip(facts["schemas"], facts["decodings"], strict=True)
+        }
 
     def outputs(self, schema: Schema) -> Mapping[str, Decoding]:
         """The file's outputs, for the way there or the way back."""
-        if schema not in self.kinds:
-            raise unknown_kind(self.kinds)
-        return {n: d for n, d in self.decodings.items() if n.startswith("inverse_transform") == schema.inverse}
+        if schema not in self.decodings:
+            raise unknown_kind(self.decodings)
+        return self.decodings[schema]
 
     def program(self, schema: Schema, names: tuple[str, ...]) -> Program:
         """A TorchScript method, which does its own tiling."""
