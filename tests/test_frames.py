@@ -19,6 +19,7 @@ from tensorml.frames import Frame, Schema, read
 from tests.parity import assert_equal_outputs
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:scipy.optimize.*L-BFGS-B:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*(torch.jit|TorchScript):DeprecationWarning"),
 ]
