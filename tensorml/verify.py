@@ -196,7 +196,8 @@ class _Outcome:
     @classmethod
     def of(cls, model: Any, method: str, X: Any, options: Mapping[str, Any]) -> _Outcome:
         try:
-            return cls(value=call(model, method, X, options))
+            with np.errstate(all="ignore"):  # a forest's logarithm of 0, for one: the result tells
+                return cls(value=call(model, method, X, options))
         except REFUSALS as error:
             return cls(error=error)
 
