@@ -177,7 +177,7 @@ LABELS = {
     "str": np.array(["no", "yes", "or"]),
     "object": np.array(["no", "yes", "or"], object),
     "bool": np.array([False, True, True]),
-    "float32": np.array([1.5, -2, 0.25], np.float32),
+    "float32": np.array([3, -2, 1], np.float32),
     **{
         name: np.array([np.iinfo(name).max, 1, np.iinfo(name).min], name)
         for name in ("int8", "uint8", "uint16", "int32", "uint32", "int64", "uint64")

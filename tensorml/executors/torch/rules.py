@@ -230,7 +230,7 @@ def reshape(op: ops.Reshape, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.Take)
 def take(op: ops.Take, emitter: Emitter, table: Proxy, index: Proxy) -> Proxy:
-    """Rows of the table. torch selects no unsigned integers wider than a byte: they pass as signed ones, modulo 2^bits."""
+    """Rows of the table. torch selects no unsigned integers wider than a byte: they pass as signed ones, which wrap."""
     signed = SIGNED.get(op.dtype.name)
     rows = (table if signed is None else table.to(signed)).index_select(0, index.reshape([-1]))
     rows = rows if signed is None else rows.to(dtype_of(op.dtype))
