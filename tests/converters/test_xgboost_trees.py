@@ -184,6 +184,7 @@ def test_what_a_sparse_matrix_does_not_store_is_missing(executor: str, form: str
     assert not np.array_equal(converted.apply(x), converted.apply(stored))
 
 
+@pytest.mark.filterwarnings("ignore:The XGBClassifier or classes from which it inherits:FutureWarning")
 def test_zeros_of_a_sparse_step_in_a_pipeline_are_missing(executor: str):
     step = KBinsDiscretizer(4, encode="onehot", strategy="uniform")
     model = make_pipeline(step, XGBClassifier(**SMALL)).fit(FILLED, TWO)
@@ -297,7 +298,7 @@ def test_linear_classifiers_agree_within_rounding(executor: str, y: np.ndarray):
     assert not hasattr(converted, "apply")  # the library's raises: gblinear has no leaves
 
 
-@pytest.mark.parametrize("y", [NUMBER, NUMBERS + [3, 0, -2]], ids=["one output", "several outputs"])
+@pytest.mark.parametrize("y", [NUMBER, NUMBERS + np.array([3, 0, -2])], ids=["one output", "several outputs"])
 def test_linear_regressors_agree_within_rounding(executor: str, y: np.ndarray):
     model = XGBRegressor(booster="gblinear", n_estimators=5, n_jobs=1).fit(X, y)
     converted = tensorml.convert(model, executor=executor)
