@@ -260,6 +260,7 @@ def test_labels_of_any_type_come_back(executor, labels, target):
     assert_close(fit(RidgeClassifier(), X, labels[target]), X, executor)
 
 
+@pytest.mark.parametrize("executor", ["reference", "torch"])  # the graph decides on dtypes, not the executor
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fit_dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
