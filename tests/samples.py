@@ -103,6 +103,13 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "cast to float32": (ops.Cast(X["special"], np.dtype(np.float32)), 0),
     "cast to int64": (ops.Cast(X["plain"], np.dtype(np.int64)), 0),
     "cast of bool": (ops.Cast(X["flag"], np.dtype(np.float64)), 0),
+    "cast to half": (ops.Cast(X["special"], np.dtype(np.float16)), 0),
+    "cast to half near ties": (
+        ops.Cast(
+            ops.Add(Const(np.array(1 + 2**-11)), ops.Mul(X["plain"], Const(np.array(1e-10)))), np.dtype(np.float16)
+        ),
+        0,
+    ),
     "cast of half": (ops.Cast(X["half"], np.dtype(np.float64)), 0),
     "neg": (ops.Neg(X["special"]), 0),
     "abs": (ops.Abs(X["integer"]), 0),
@@ -134,6 +141,7 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "where": (ops.Where(X["flag"], X["special"], Const(np.array(2.0))), 0),
     "finite": (ops.Finite(X["plain"], False, "Reader"), 0),
     "finite or nan": (ops.Finite(ops.Where(X["flag"], X["plain"], Const(np.array(np.nan))), True, "Reader"), 0),
+    "require": (ops.Require(X["special"], ops.Less(X["code"], Const(np.array(6, np.uint8))), "six or more"), 0),
     "mat mul": (ops.MatMul(X["plain"], WEIGHTS), 1e-12),
     "mat mul to one column": (ops.MatMul(X["plain"], Const(WEIGHTS.value[:, :1])), 1e-12),
     "mat mul float32": (ops.MatMul(X["plain32"], Const(WEIGHTS.value.astype(np.float32))), 1e-4),

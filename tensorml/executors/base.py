@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -35,8 +35,8 @@ class Program:
     def __call__(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
         """The outputs for all rows. Each input can be sliced by rows; only one tile of it is read at a time."""
         if rows <= self.tile:
-            whole = self.run({name: inputs[name][:rows] for name in self.inputs})
-            return {name: row_major(value) for name, value in whole.items()}
+            whole = {name: inputs[name][:rows] for name in self.inputs}
+            return {name: apart(row_major(value), whole.values()) for name, value in self.run(whole).items()}
         results: dict[str, Array] = {}
         for start in range(0, rows, self.tile):
             stop = min(start + self.tile, rows)
@@ -51,6 +51,15 @@ class Program:
 def row_major(value: Array) -> Array:
     """The array or tensor with its rows one after the other in memory; programs may compute by columns."""
     return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value.contiguous()
+
+
+def apart(value: Array, inputs: Iterable[Array]) -> Array:
+    """A result in memory of its own: one that is an input, or a view of it, is copied. The caller may write to it."""
+    if isinstance(value, np.ndarray):
+        shared = any(isinstance(x, np.ndarray) and np.may_share_memory(x, value) for x in inputs)
+        return value.copy() if shared else value
+    storage = value.untyped_storage().data_ptr()
+    return value.clone() if any(x.untyped_storage().data_ptr() == storage for x in inputs) else value
 
 
 def empty_rows(like: Array, rows: int) -> Array:

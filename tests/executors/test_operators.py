@@ -86,6 +86,21 @@ def test_finite_takes_nan_where_its_reader_does_but_no_infinity(runner: Executor
         program(inputs, 5)
 
 
+def test_require_refuses_rows_where_its_condition_fails(runner: Executor):
+    inputs = batch(5)
+    inputs["code"][4, 2] = 7
+    condition = ops.Less(X["code"], Const(np.array(6, np.uint8)))
+    with pytest.raises(InputError, match="six or more"):
+        runner.compile(Graph({"out": ops.Require(X["special"], condition, "six or more")}))(inputs, 5)
+
+
+def test_a_result_that_is_a_view_of_the_input_is_copied(runner: Executor):
+    inputs = batch(5)
+    for op in (X["plain"], ops.Columns(X["plain"], np.array([1, 2])), ops.Finite(X["plain"], False, "Reader")):
+        result = runner.compile(Graph({"out": op}))(inputs, 5)["out"]
+        assert not np.shares_memory(result, inputs["plain"])
+
+
 def test_a_sum_that_overflows_is_not_mistaken_for_infinity(runner: Executor):
     inputs = {"plain": np.full((4, 4), 1.7e308)}
     out = runner.compile(Graph({"out": ops.Finite(X["plain"], False, "Reader")}))(inputs, 4)["out"]
