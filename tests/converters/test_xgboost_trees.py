@@ -184,7 +184,7 @@ def test_what_a_sparse_matrix_does_not_store_is_missing(executor: str, form: str
 
 
 @pytest.mark.skipif(
-    not hasattr(xgboost.XGBModel, "__sklearn_tags__"), reason="scikit-learn 1.6 breaks on pipelines of this XGBoost"
+    "__sklearn_tags__" not in vars(xgboost.XGBModel), reason="scikit-learn 1.6 breaks on pipelines of this XGBoost"
 )
 def test_zeros_of_a_sparse_step_in_a_pipeline_are_missing(executor: str):
     step = KBinsDiscretizer(4, encode="onehot", strategy="uniform")
