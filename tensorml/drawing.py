@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorml.graph import Const, Graph, Input, Op, describe_attribute, is_operand
 
-LONGEST = 44  # characters of a line in a box
+LONGEST = 60  # characters of a line in a box
 CHARACTER, LINE, MARGIN = 6.7, 15.0, 9.0  # of the monospaced 11 px font: width, height; around the text
 ACROSS, DOWN, BORDER = 26.0, 40.0, 20.0  # between boxes of a layer, between layers, around the picture
 SWEEPS = 8
@@ -85,7 +85,8 @@ def describe_box(op: Op) -> list[str]:
     if isinstance(op, Input):
         return [op.name, str(op.type)]
     lines = [type(op).__name__, str(op.type)]
-    for name, value in op.fields.items():
+    for field_name, value in op.fields.items():
+        name = field_name.rstrip("_")
         if not is_operand(value):
             lines.append(f"{name} = {describe_attribute(value)}")
         elif isinstance(value, Const):
