@@ -10,7 +10,7 @@ from sklearn.impute import SimpleImputer
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
-from tensorml.ops import Columns, Equal, IsNaN, Not, Require, Where, cast, concat, full
+from tensorml.ops import Columns, Equal, IsNaN, Not, Require, Untyped, Where, cast, concat, full
 from tensorml_sklearn.describe import VERSION, finite, floating
 
 BOOL, FLOAT64 = np.dtype(bool), np.dtype(np.float64)
@@ -120,7 +120,10 @@ def checked_input(model: SimpleImputer, x: Op) -> Op:
             f"missing_values={marker!r} is not a number, and the data are",
             "Fit it with a number, or numpy.nan, for missing_values",
         )
-    x = x if model.strategy in ("most_frequent", "constant") else floating(x)
+    keeps_dtype = model.strategy in ("most_frequent", "constant")
+    if keeps_dtype and isinstance(x, Untyped) and x.container == "objects":
+        raise InputError(f"SimpleImputer(strategy={model.strategy!r}) would return an array of objects. Pass numbers.")
+    x = x if keeps_dtype else floating(x)
     if x.dtype.kind == "b":
         raise InputError("SimpleImputer does not support data with dtype bool. Convert it to a number first.")
     if model.strategy == "constant":

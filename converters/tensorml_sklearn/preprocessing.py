@@ -36,6 +36,7 @@ from tensorml.ops import (
     Sparse,
     Sqrt,
     Take,
+    Untyped,
     Where,
     cast,
     concat,
@@ -197,6 +198,7 @@ def normalizer(model: Normalizer, x: Op) -> Outputs:
     x: [N, F]; result: the same type, float64 for integers.
     Source: sklearn.preprocessing.normalize and _handle_zeros_in_scale.
     """
+    x = x.x if isinstance(x, Untyped) else x  # transform makes an array of a list before normalize asks for its dtype
     x = finite(model, floating(x))
     norms = row_norms(model, x)
     near_zero = norms < Const(np.asarray(10 * np.finfo(x.dtype).eps, x.dtype))

@@ -197,6 +197,17 @@ def test_a_constant_that_the_dtype_cannot_hold_is_refused(executor: str) -> None
         tensorml.convert(source, executor=executor).transform(x)
 
 
+def test_an_array_of_objects_that_would_stay_one_is_refused(executor: str) -> None:
+    x = with_holes(NAN)
+    source = fit(SimpleImputer(strategy="most_frequent"), x)
+    assert source.transform(x.astype(object)).dtype == object
+    with pytest.raises(InputError, match="would return an array of objects"):
+        tensorml.convert(source, executor=executor).transform(x.astype(object))
+    mean = fit(SimpleImputer(), x)
+    actual = tensorml.convert(mean, executor=executor).transform(x.astype(object))
+    assert_equal_outputs(actual, mean.transform(x.astype(object)), "transform")
+
+
 def test_an_imputer_of_strings_or_objects_is_refused() -> None:
     for x in (np.array([["a"], ["b"], [NAN]], object), with_holes(NAN).astype(object)):
         source = fit(SimpleImputer(strategy="most_frequent"), x)

@@ -5,6 +5,8 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import (
@@ -184,6 +186,32 @@ def test_normalizer_is_the_same_within_the_rounding_of_a_sum(executor: str, norm
         expected = source.transform(x)
         assert_equal_outputs(model.transform(x), expected, "transform", rtol=0 if norm == "max" else rtol)
         assert_same_bits(model.transform(x[:4]), source.transform(x[:4])) if norm == "max" else None
+
+
+TABLES = {
+    "list of float32 rows": list(X.astype(np.float32)),
+    "list of integers": X.astype(int).tolist(),
+    "frame of float32": pd.DataFrame(X.astype(np.float32)),
+    "frame of several dtypes": pd.DataFrame({"a": X[:, 0] > 0, "b": X[:, 1].astype("i2"), "c": X[:, 2].astype("f4")}),
+    "polars frame of float32": polars.DataFrame(X.astype(np.float32)),
+    "array of objects": X.astype(object),
+}
+READERS = [
+    StandardScaler(),
+    Normalizer("max"),
+    Binarizer(),
+    PolynomialFeatures(),
+    KBinsDiscretizer(3, encode="ordinal"),
+]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("source", READERS, ids=str)
+def test_tables_are_read_in_the_dtype_that_each_transformer_asks_for(executor: str, source: Any, name: str) -> None:
+    table = TABLES[name]
+    fit(source, table)
+    actual = tensorml.convert(source, executor=executor).transform(table)
+    assert_equal_outputs(actual, source.transform(table), "transform")
 
 
 @pytest.mark.parametrize("norm", NORMS)
