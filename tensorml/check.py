@@ -25,8 +25,8 @@ FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 class Step:
     """One model, or one step inside it.
 
-    path: the names that lead to it, () for the model itself. status: "converts", "REFUSED" or
-    "not fitted". methods: what its conversion offers.
+    path: the names that lead to it, () for the model itself. status: "converts", "REFUSED" or "not fitted". methods:
+    what its conversion offers. cause: the names that lead on to the step that is refused inside it.
     """
 
     path: tuple[str, ...]
@@ -35,6 +35,7 @@ class Step:
     methods: tuple[str, ...] = ()
     reason: str = ""
     todo: str = ""
+    cause: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -65,7 +66,9 @@ class Report:
         model = self.steps[0]
         verdict = {"converts": "converts", "REFUSED": "does not convert"}.get(model.status, model.status)
         rows = [_cells(step) for step in self.steps]
-        notes = [step.remark for step in self.steps if step.remark]
+        refused = {step.path for step in self.steps if not step.ok}
+        told = (step for step in self.steps if not (step.cause and (*step.path, *step.cause) in refused))
+        notes = [step.remark for step in told if step.remark]
         return Table(("step", "class", "result", "methods"), rows, f"{model.name}: {verdict}", STYLES, notes=notes)
 
     def __str__(self) -> str:
@@ -123,7 +126,7 @@ def examine(model: Model, executor: Executor, path: tuple[str, ...], X: Any = No
         methods = _methods(model, executor, X)
     except UnsupportedModelError as error:
         inner = f"{' > '.join(error.path)}, {qualified_name(error.model)}: " if error.path else ""
-        return Step(path, name, "REFUSED", (), inner + error.reason, error.todo)
+        return Step(path, name, "REFUSED", (), inner + error.reason, error.todo, error.path)
     except NotFittedError:
         return Step(path, name, "not fitted", (), "it is not fitted", "Call fit() before converting it")
     except TensorMLError as error:

@@ -25,7 +25,10 @@ ON_HOST = ("Input", "Const", "Label", "LabelColumns", "Sparse", "Table", "Untype
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are one line on stderr."""
-    options = parser().parse_args(arguments)
+    top = parser()
+    options, options.rest = top.parse_known_args(arguments)
+    if options.rest and options.command is not bench:
+        top.error(f"unrecognized arguments: {' '.join(options.rest)}")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -49,8 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_check(commands)
     _add(commands, "supported", supported, "list the estimators that convert, and the operators of each executor")
-    bench_ = _add(commands, "bench", bench, "time converted models beside their sources (in a checkout)")
-    bench_.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="passed on to benchmarks.quick")
+    _add(commands, "bench", bench, "time converted models beside their sources; options go to benchmarks.quick")
     demo_ = _add(commands, "demo", demo, "train models, convert them, compare answers and speed")
     demo_.add_argument("--output", type=Path, default=Path("demo-output"), help="directory to write to (%(default)s)")
     demo_.add_argument("--rows", type=int, default=20_000, help="rows of the large batch (%(default)s)")

@@ -62,17 +62,17 @@ def load_rows(path: Path) -> Any:
         return np.load(path, allow_pickle=False)
     if path.suffix not in ROWS:
         raise InputError(f"{path} is none of {', '.join(ROWS)}, the files that hold rows")
-    reader = _frames()
-    return reader.read_csv(path) if path.suffix == ".csv" else reader.read_parquet(path)
+    return _read_table(path)
 
 
-def _frames() -> Any:
-    """pandas, or polars where pandas is not installed."""
+def _read_table(path: Path) -> Any:
+    """The table by pandas, or by polars where pandas or what it needs for the format is not installed."""
     from importlib import import_module
 
     for name in ("pandas", "polars"):
         try:
-            return import_module(name)
-        except ModuleNotFoundError:
+            frames = import_module(name)
+            return frames.read_csv(path) if path.suffix == ".csv" else frames.read_parquet(path)
+        except ImportError:
             continue
-    raise MissingDependencyError("reading tables needs pandas or polars. Install one: pip install pandas")
+    raise MissingDependencyError(f"reading {path.suffix} needs pandas or polars. Install one: pip install polars")

@@ -55,6 +55,18 @@ def chain(model: Chain, x: Op) -> Outputs:
     return {"transform": x}
 
 
+class Sealed(Base):
+    """Holds a model, and its converter does not name it."""
+
+    def __init__(self, inner: Any):
+        self.inner = inner
+
+
+@converter(Sealed)
+def sealed(model: Sealed, x: Op) -> Outputs:
+    return apply(model.inner, x, step="odd")
+
+
 @converter(Picky)
 def picky(model: Picky, x: Op) -> Outputs:
     raise unsupported(model, "flavour='odd' is not reproduced", "Use flavour='even'")
@@ -98,8 +110,18 @@ def test_every_step_inside_is_listed_with_its_path() -> None:
 
 
 def test_a_refusal_says_where_why_and_what_to_do() -> None:
-    text = str(check(fitted(("odd", Picky().fit(X)))))
-    assert "odd: flavour='odd' is not reproduced. Use flavour='even'." in text
+    assert str(check(Picky().fit(X))).endswith("model: flavour='odd' is not reproduced. Use flavour='even'.")
+
+
+def test_a_refusal_is_told_once_at_the_step_that_causes_it() -> None:
+    report = check(fitted(("inner", fitted(("odd", Picky().fit(X))))))
+    assert str(report).count("flavour='odd' is not reproduced") == 1
+    assert "inner > odd: flavour='odd' is not reproduced. Use flavour='even'." in str(report)
+    assert report.steps[0].reason == f"inner > odd, {__name__}.Picky: flavour='odd' is not reproduced"
+
+
+def test_a_refusal_inside_a_step_that_is_not_listed_is_told_by_the_model() -> None:
+    text = str(check(Sealed(Picky().fit(X)).fit(X)))
     assert f"model: odd, {__name__}.Picky: flavour='odd' is not reproduced. Use flavour='even'." in text
 
 

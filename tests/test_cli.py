@@ -7,6 +7,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.preprocessing import StandardScaler
 from xgboost import DMatrix, XGBClassifier, XGBRanker, XGBRegressor, train
@@ -163,7 +164,7 @@ def test_a_wrong_call_is_one_clear_line(
     assert words in error_of(capsys)
 
 
-@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["convert"]])
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["convert"], ["supported", "--what"]])
 def test_arguments_that_argparse_refuses_are_exit_code_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(arguments)
@@ -176,12 +177,11 @@ def test_rows_are_read_from_tables(
 ) -> None:
     frame = pd.DataFrame(X.astype(np.float64), columns=["a", "b", "c"])
     if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
-        frame.to_parquet(tmp_path / "rows.parquet")
+        pl.DataFrame({name: frame[name].to_numpy() for name in frame}).write_parquet(tmp_path / "rows.parquet")
     else:
         frame.to_csv(tmp_path / "rows.csv", index=False)
-    main(["verify", scaler, str(tmp_path / f"rows{suffix}"), "--trust-pickle"])
-    assert "transform" in capsys.readouterr().out
+    assert main(["verify", scaler, str(tmp_path / f"rows{suffix}"), "--trust-pickle"]) == 0
+    assert "the same" in capsys.readouterr().out
 
 
 def test_supported_lists_estimators_and_operators(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +200,18 @@ def test_bench_says_clearly_that_it_needs_a_checkout(
     monkeypatch.setattr("tensorml.cli.__file__", str(tmp_path / "tensorml" / "cli.py"))
     assert main(["bench"]) == 1
     assert "benchmarks run in a checkout of the repository" in error_of(capsys)
+
+
+def test_bench_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr("tensorml.cli.subprocess.run", run)
+    assert main(["bench", "--rows", "100", "trees"]) == 3
+    assert calls == [[sys.executable, "-m", "benchmarks.quick", "--rows", "100", "trees"]]
 
 
 def test_the_module_runs_as_a_program() -> None:
