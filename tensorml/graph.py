@@ -289,7 +289,7 @@ def lift(value: Op | np.ndarray | Scalar, like: np.dtype) -> Op:
     """An operand as an operator. A Python number takes the dtype `like`, as in NumPy, unless it is of a higher kind."""
     if isinstance(value, Op):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         return Const(np.asarray(value, np.result_type(like, value)))
     return Const(np.asarray(value))
 

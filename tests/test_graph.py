@@ -22,6 +22,7 @@ def run(op: Op, **inputs: np.ndarray) -> np.ndarray:
         lambda x, y: (x - y) / 2,
         lambda x, y: 1 - x * 3.5,
         lambda x, y: 2 / (x + y),
+        lambda x, y: x * np.float64(0.1),
         lambda x, y: (x + np.float64(1)) * np.arange(3),
         lambda x, y: np.arange(3.0) - x,
         lambda x, y: -x,

@@ -6,6 +6,7 @@ from torch import nn
 
 BLOCK = 8192  # rows that pass through a group of trees together
 WALK_BLOCK = 1024  # rows whose codes stay in the first-level cache while they walk
+LEVELS_TOGETHER = 4  # levels between two times that rows at their leaf are put aside
 
 
 class AllNodes(nn.Module):
@@ -52,6 +53,60 @@ class AllNodes(nn.Module):
         return position
 
 
+class Select(nn.Module):
+    """Codes [N, C] to slots int32 [T, N] by comparing every node, for trees of any shape with few leaves.
+
+    A node's value is the number of leaves left of the reached one, within its subtree: that of its left child, or the
+    leaves on the left plus that of its right child. Nodes are computed by height, all trees of a group together; the
+    value of a leaf is 0, kept in row 0 of the table of values.
+
+    column: int64 [groups, M]; rank, leaves_left: dtype of the values [groups, M]; left, right: int64 [groups, M], rows
+    of the table. A group's nodes stand by height; `heights` are the places where the heights begin, the same for all
+    groups. root: int64 [groups, G], rows of the table. first: int32 [T], the number of each tree's first leaf.
+    """
+
+    column: torch.Tensor
+    rank: torch.Tensor
+    leaves_left: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+    root: torch.Tensor
+    first: torch.Tensor
+    heights: list[int]
+
+    def __init__(self, nodes: dict[str, np.ndarray], heights: list[int], rows: int):
+        super().__init__()
+        self.heights, self.block, self.trees = heights, rows, len(nodes["first"])
+        for name, array in nodes.items():
+            self.register_buffer(name, torch.from_numpy(array))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Slot = the leaf's number through all trees, block of rows by block of rows."""
+        rows, group = codes.size(0), self.root.size(1)
+        slots = torch.empty([self.trees, rows], dtype=torch.int32, device=codes.device)
+        by_column = codes.t()
+        for start in range(0, rows, self.block):
+            stop = min(start + self.block, rows)
+            block = by_column[:, start:stop].to(self.rank.dtype).contiguous()
+            for g in range(self.root.size(0)):
+                last = min((g + 1) * group, self.trees)
+                slots[g * group : last, start:stop] = self.values(block, g)[: last - g * group]
+        return slots.add_(self.first[:, None])
+
+    def values(self, codes: torch.Tensor, g: int) -> torch.Tensor:
+        """The values of the roots of group g. codes: [C, n]; result: [G, n]."""
+        goes_right = codes.index_select(0, self.column[g]).ge_(self.rank[g][:, None])
+        table = torch.empty([self.heights[-1] + 1, codes.size(1)], dtype=codes.dtype, device=codes.device)
+        table[0].zero_()
+        for h in range(len(self.heights) - 1):
+            begin, end = self.heights[h], self.heights[h + 1]
+            on_left = table.index_select(0, self.left[g, begin:end])
+            on_right = table.index_select(0, self.right[g, begin:end])
+            on_right.add_(self.leaves_left[g, begin:end, None]).sub_(on_left).mul_(goes_right[begin:end])
+            table[begin + 1 : end + 1] = on_left.add_(on_right)
+        return table.index_select(0, self.root[g])
+
+
 class Walk(nn.Module):
     """Codes [N, C] to slots int32 [T, N] by following each row from node to node; a slot is a node's number.
 
@@ -65,7 +120,7 @@ class Walk(nn.Module):
 
     def __init__(self, test: np.ndarray, left: np.ndarray, root: np.ndarray, depth: int):
         super().__init__()
-        self.block, self.depth = WALK_BLOCK, depth
+        self.block, self.depth, self.together = WALK_BLOCK, depth, LEVELS_TOGETHER
         self.register_buffer("test", torch.from_numpy(test))
         self.register_buffer("left", torch.from_numpy(left))
         self.register_buffer("root", torch.from_numpy(root))
@@ -80,15 +135,21 @@ class Walk(nn.Module):
         return slots
 
     def leaves(self, codes: torch.Tensor) -> torch.Tensor:
-        """The slots of one block of rows, [T, n]."""
-        rows, flat = codes.size(0), codes.reshape([-1])
-        offset = torch.arange(rows, device=codes.device, dtype=torch.int64).mul_(codes.size(1))
-        node = self.root[:, None].expand(self.root.size(0), rows).contiguous()
-        for _ in range(self.depth):
+        """The slots of one block of rows, [T, n]. Rows that have reached their leaf are put aside every few levels."""
+        rows, trees, flat = codes.size(0), self.root.size(0), codes.reshape([-1])
+        row = torch.arange(rows, device=codes.device, dtype=torch.int64).mul_(codes.size(1))
+        offset = row.expand(trees, rows).reshape([-1])
+        node = self.root[:, None].expand(trees, rows).reshape([-1])
+        slots, place = node, torch.arange(rows * trees, device=codes.device)
+        for level in range(self.depth):
             test = self.test.take(node)
             code = flat.take((test >> 32).add_(offset))
             node = self.left.take(node).add_(code >= (test & 0x7FFFFFFF))
-        return node
+            if level % self.together == self.together - 1 or level == self.depth - 1:
+                slots = slots.index_copy(0, place, node) if level < self.together else slots.index_copy_(0, place, node)
+                going = (self.left.take(node) != node).nonzero().reshape([-1])
+                node, offset, place = node.take(going), offset.take(going), place.take(going)
+        return slots.reshape([trees, rows])
 
 
 class OrderedSum(nn.Module):

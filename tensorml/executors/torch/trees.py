@@ -1,8 +1,9 @@
-"""Trees in PyTorch: all nodes at once where trees are shallow, else a walk from the root.
+"""Trees in PyTorch: all nodes at once where trees are small, else a walk from the root. A cost model chooses.
 
-*All nodes* pads each tree to a perfect one of 2^depth leaves, compares every node for many rows in one operator and
+*AllNodes* pads each tree to a perfect one of 2^depth leaves, compares every node for many rows in one operator and
 selects bottom-up: no gathers, no branches, one byte per node and row. The cost doubles with each level.
-*Walk* follows each row down with gathers: the cost grows with the depth of the deepest path.
+*Select* does the same for trees of any shape, height by height: the cost grows with the number of nodes.
+*Walk* follows each row down with gathers: the cost grows with the length of the paths.
 
 Both end in slots: numbers of places in a table of leaves, [T, N], so that what a leaf holds can be read without a
 detour over the leaf's own number.
@@ -10,22 +11,30 @@ detour over the leaf's own number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
-from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, OrderedSum, Walk
+from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, OrderedSum, Select, Walk
 from tensorml.ops import Descend, LeafSum
+from tensorml.trees import code_dtype
 
 if TYPE_CHECKING:
     from torch.fx import Proxy
 
     from tensorml.executors.torch.program import Emitter
 
-DEEPEST = 8  # levels up to which a position fits a byte and all nodes are faster than a walk
+DEEPEST = 8  # levels up to which a position fits a byte
 GROUP_BYTES = 5_000_000  # compares of one block that stay in the caches: measured, flat between 3 and 6 MB
+TABLE_BYTES = 1_500_000  # values of one block and group, of which Select holds about three copies
+LEAST_BLOCK = 512  # rows below which the operators' own overhead shows
+
+# Costs measured on one core with AVX-512, in nanoseconds per row: a padded position in AllNodes and a node in Select,
+# per byte of its integer; a level in Walk. HEIGHT_STEP is for a block of rows: what calling Select's operators costs.
+POSITION_STEP, NODE_STEP, WALK_STEP, HEIGHT_STEP = 0.1, 0.6, 10.0, 12_000.0
 
 
 @dataclass(frozen=True)
@@ -36,14 +45,60 @@ class Placed:
     leaf: np.ndarray
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a forest looks like. Inner nodes are numbered as in Descend.
+
+    tree: int64 [I], the tree of each inner node; height: int64 [I], 1 above two leaves; leaves: int64 [I], below each
+    inner node; depth: int64 [T].
+    """
+
+    tree: np.ndarray
+    height: np.ndarray
+    leaves: np.ndarray
+    depth: np.ndarray
+
+    @property
+    def most_leaves(self) -> int:
+        """The number of leaves of the largest tree."""
+        return int(self.leaves.max(initial=1))
+
+    def value_dtype(self, codes: np.dtype) -> np.dtype:
+        """The integer that holds both a code and the number of a leaf in its tree."""
+        return max(codes, code_dtype(self.most_leaves), key=lambda dtype: dtype.itemsize)
+
+
+def shape_of(op: Descend) -> Shape:
+    """The forest's shape, level by level from the leaves."""
+    inner = np.flatnonzero(op.roots >= 0)
+    tree = inner[np.searchsorted(op.roots[inner], np.arange(len(op.column)), side="right") - 1]
+    height, leaves = np.zeros(len(tree), np.int64), np.zeros(len(tree), np.int64)
+    level = 0
+    while (height == 0).any():
+        level += 1
+        left, right = (np.where(side < 0, 1, _at(leaves, side)) for side in (op.left, op.right))
+        ready = (height == 0) & (left > 0) & (right > 0)
+        leaves[ready] = (left + right)[ready]
+        height[ready] = level
+    return Shape(tree, height, leaves, op.depths())
+
+
 def place(op: Descend) -> Placed:
-    """The forest in the way that is faster for its depth."""
-    depth = int(op.depths().max(initial=0))
-    return place_all_nodes(op, max(depth, 1)) if depth <= DEEPEST else place_nodes(op, depth)
+    """The forest in the way that costs least, in nanoseconds per row on one core."""
+    shape = shape_of(op)
+    deepest, trees = max(int(shape.depth.max(initial=0)), 1), len(op.roots)
+    costs: list[tuple[float, Callable[[Descend, Shape], Placed]]] = [
+        (_select_cost(op, shape), place_select),
+        (WALK_STEP * float(shape.depth.sum()), place_nodes),
+    ]
+    if deepest <= DEEPEST:
+        costs.append((POSITION_STEP * 2**deepest * trees * op.codes.dtype.itemsize, place_all_nodes))
+    return min(costs, key=lambda cost: cost[0])[1](op, shape)
 
 
-def place_all_nodes(op: Descend, depth: int) -> Placed:
+def place_all_nodes(op: Descend, shape: Shape) -> Placed:
     """Every tree as a perfect one: below a leaf that comes early, all positions are that leaf."""
+    depth = max(int(shape.depth.max(initial=0)), 1)
     column, rank, nodes = [], [], op.roots[:, None].astype(np.int64)
     for _ in range(depth):
         inner = nodes >= 0
@@ -77,8 +132,70 @@ def _reversed_bits(depth: int) -> np.ndarray:
     return sum(((number >> bit) & 1) << (depth - 1 - bit) for bit in range(depth))  # pyright: ignore[reportReturnType]
 
 
-def place_nodes(op: Descend, depth: int) -> Placed:
+def _blocks(op: Descend, shape: Shape) -> tuple[int, int]:
+    """Rows of a block and trees of a group for Select, so that a table of values stays in the caches."""
+    size, trees = shape.value_dtype(op.codes.dtype).itemsize, len(op.roots)
+    nodes = max(1, len(op.column) // trees)
+    rows = int(np.clip(TABLE_BYTES // (size * nodes), LEAST_BLOCK, BLOCK))
+    return rows, min(max(1, TABLE_BYTES // (size * nodes * rows)), trees)
+
+
+def _select_cost(op: Descend, shape: Shape) -> float:
+    rows, group = _blocks(op, shape)
+    calls = HEIGHT_STEP * int(shape.height.max(initial=0)) * len(op.roots) / group / rows
+    return NODE_STEP * len(op.column) * shape.value_dtype(op.codes.dtype).itemsize + calls
+
+
+def place_select(op: Descend, shape: Shape) -> Placed:
+    """Nodes by height, for groups of trees whose values stay in the caches; leaves numbered from left to right."""
+    dtype, trees = shape.value_dtype(op.codes.dtype), len(op.roots)
+    rows, group = _blocks(op, shape)
+    row, heights = _rows_by_height(shape, group)
+    groups, width = -(-trees // group), heights[-1]
+    filled = {name: np.zeros((groups, width), np.int64) for name in ("column", "rank", "leaves_left", "left", "right")}
+    at = (shape.tree // group, row - 1)
+    filled["column"][at], filled["rank"][at] = op.column, op.rank
+    filled["leaves_left"][at] = np.where(op.left < 0, 1, _at(shape.leaves, op.left))
+    filled["left"][at], filled["right"][at] = (np.where(s < 0, 0, _at(row, s)) for s in (op.left, op.right))
+    root = np.zeros(groups * group, np.int64)
+    root[:trees] = np.where(op.roots < 0, 0, _at(row, op.roots))
+    counts = np.where(op.roots < 0, 1, _at(shape.leaves, op.roots))
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    tests = {name: array.astype(dtype) if name in ("rank", "leaves_left") else array for name, array in filled.items()}
+    tables = {**tests, "root": root.reshape(groups, group), "first": first.astype(np.int32)}
+    return Placed(Select(tables, heights, rows), _left_to_right(op, shape, first, int(counts.sum())))
+
+
+def _rows_by_height(shape: Shape, group: int) -> tuple[np.ndarray, list[int]]:
+    """Each inner node's row in its group's table, from 1, and where each height begins, counted from 0."""
+    groups, tallest = int(shape.tree.max(initial=0)) // group + 1, int(shape.height.max(initial=0))
+    place = (shape.tree // group) * (tallest + 1) + shape.height
+    counts = np.bincount(place, minlength=groups * (tallest + 1)).reshape(groups, tallest + 1)
+    heights = np.concatenate([[0], np.cumsum(counts[:, 1:].max(axis=0))])
+    order = np.argsort(place, kind="stable")
+    rank = np.empty(len(place), np.int64)
+    rank[order] = np.arange(len(place)) - np.searchsorted(place[order], place[order])
+    return heights[shape.height - 1] + rank + 1, heights.tolist()
+
+
+def _left_to_right(op: Descend, shape: Shape, first: np.ndarray, count: int) -> np.ndarray:
+    """The leaves of each tree from left to right. int64 [L]."""
+    leaf, start = np.empty(count, np.int64), np.empty(len(shape.tree), np.int64)
+    lone = op.roots < 0
+    leaf[first[lone]] = ~op.roots[lone]
+    start[op.roots[~lone]] = first[~lone]
+    for height in range(int(shape.height.max(initial=0)), 0, -1):
+        nodes = np.flatnonzero(shape.height == height)
+        on_left = np.where(op.left[nodes] < 0, 1, _at(shape.leaves, op.left[nodes]))
+        for side, begin in ((op.left[nodes], start[nodes]), (op.right[nodes], start[nodes] + on_left)):
+            leaf[begin[side < 0]] = ~side[side < 0]
+            start[side[side >= 0]] = begin[side >= 0]
+    return leaf
+
+
+def place_nodes(op: Descend, shape: Shape) -> Placed:
     """Trees as nodes in one table: the children of inner node i at T + 2i and T + 2i + 1, after the T roots."""
+    depth = max(int(shape.depth.max(initial=0)), 1)
     trees, inner = len(op.roots), len(op.column)
     content = np.concatenate([op.roots, np.stack([op.left, op.right], axis=1).reshape(-1)]).astype(np.int64)
     is_inner = content >= 0
