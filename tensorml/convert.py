@@ -94,7 +94,7 @@ def describe(model: Model) -> Description:
 
 
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:
-    """The kind of input to convert for first: that of X, else float64 columns under the names the model was fitted on."""
+    """The kind of input to convert for first: that of X, else float64 columns under the names of the fit."""
     if X is not None:
         schema = read(X).schema
         return schema if description.by_name else schema.plain

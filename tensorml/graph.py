@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,7 +36,7 @@ class TensorType:
 
     def row_bytes(self) -> int:
         """Bytes that one row takes; 0 for a tensor that does not grow with the batch."""
-        return int(np.prod([int(d) for d in self.shape[1:]], dtype=np.int64)) * self.dtype.itemsize if self.batched else 0
+        return math.prod(map(int, self.shape[1:])) * self.dtype.itemsize if self.batched else 0
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
@@ -111,7 +112,7 @@ class Op:
         return {name: value for name, value in self.fields.items() if not is_operand(value)}
 
     def with_operands(self, new: Mapping[Op, Op]) -> Self:
-        """This operator over other operands: each is replaced by its value in `new`, if it has one there."""
+        """The same operator over other operands: each is replaced by its value in `new`, if it has one there."""
         fields = {name: _replace(value, new) for name, value in self.fields.items()}
         return self if all(fields[n] is v for n, v in self.fields.items()) else type(self)(**fields)
 

@@ -52,7 +52,7 @@ class TensorModel:
 
     @property
     def graph(self) -> Graph:
-        """The tensor graph for the kind of input that the model was converted to first (float64, unless X was given)."""
+        """The tensor graph for the kind of input that the model was converted to first: float64, unless X was given."""
         return self._programs.graph()
 
     @property
@@ -67,7 +67,7 @@ class TensorModel:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of all outputs, with the variants of methods and the items of lists: `predict(output_margin=True)`."""
+        """The names of all outputs, with variants of methods and items of lists: `predict(output_margin=True)`."""
         return tuple(self._programs.outputs(self._schema))
 
     @cached_property

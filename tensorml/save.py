@@ -17,8 +17,8 @@ import numpy as np
 
 import tensorml
 from tensorml import ops
-from tensorml.converter import Description
 from tensorml.convert import make_executor
+from tensorml.converter import Description
 from tensorml.errors import ArtifactError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor
 from tensorml.frames import Schema
@@ -150,7 +150,7 @@ def pack(value: Any, arrays: dict[str, np.ndarray] | None = None) -> Any:
         case dict():
             return {"dict": {name: pack(item, arrays) for name, item in value.items()}}
         case np.ndarray() if value.dtype.kind in "biuf" and arrays is not None:
-            name = blake2b(np.ascontiguousarray(value), digest_size=12).hexdigest()
+            name = blake2b(np.ascontiguousarray(value).data, digest_size=12).hexdigest()
             name = f"{name}-{value.dtype}-{'x'.join(map(str, value.shape))}"
             arrays[name] = np.ascontiguousarray(value)
             return {"array": name}
@@ -259,7 +259,7 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = blake2b(digest_size=16)
     for name in sorted(arrays):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]))
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
 
 

@@ -82,7 +82,12 @@ class Forest:
         codes = parts[0] if len(parts) == 1 else Concat(tuple(parts)) if parts else _no_codes(x)
         child = self.position
         return Descend(
-            codes, plan.column, plan.rank, child[self.left[self.inner]], child[self.right[self.inner]], child[self.roots]
+            codes,
+            plan.column,
+            plan.rank,
+            child[self.left[self.inner]],
+            child[self.right[self.inner]],
+            child[self.roots],
         )
 
 
@@ -107,11 +112,11 @@ def encoding(forest: Forest) -> Encoding:
     feature, threshold, nan_right = forest.feature[numeric], forest.threshold[numeric], forest.nan_right[numeric]
     keys, column = np.unique(feature * 2 + nan_right, return_inverse=True)
     real = ~np.isnan(threshold)
-    pairs = np.unique(np.rec.fromarrays([column[real], threshold[real] + 0.0], names="c,t"))
-    offsets = np.searchsorted(pairs["c"], np.arange(len(keys) + 1))
+    pairs = np.unique(_pairs(column[real], threshold[real]))
+    offsets = np.searchsorted(pairs["column"], np.arange(len(keys) + 1))
     longest = int(np.diff(offsets).max(initial=0)) + 1
     rank = np.where(real, 0, np.diff(offsets)[column] + 1)
-    place = np.searchsorted(pairs, np.rec.fromarrays([column[real], threshold[real] + 0.0], names="c,t"))
+    place = np.searchsorted(pairs, _pairs(column[real], threshold[real]))
     rank[real] = place - offsets[column[real]] + 1
     nan = np.where(keys % 2 == 1, np.diff(offsets) + 1, 0)
     set_source, set_table, set_column = _distinct_sets(forest, forest.inner[forest.on_sets])
@@ -120,7 +125,7 @@ def encoding(forest: Forest) -> Encoding:
     node_column[forest.on_sets] = len(keys) + set_column
     return Encoding(
         source=keys // 2,
-        boundaries=np.ascontiguousarray(pairs["t"]),
+        boundaries=np.ascontiguousarray(pairs["threshold"]),
         offsets=offsets,
         nan=nan,
         set_source=set_source,
@@ -131,8 +136,15 @@ def encoding(forest: Forest) -> Encoding:
     )
 
 
+def _pairs(column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Pairs that sort by column, then by threshold; -0.0 as 0.0."""
+    pairs = np.empty(len(column), [("column", np.int64), ("threshold", threshold.dtype)])
+    pairs["column"], pairs["threshold"] = column, threshold + 0.0
+    return pairs
+
+
 def _distinct_sets(forest: Forest, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct pairs of feature and table that nodes test: features [K], tables [K, S + 2], the pair of each node."""
+    """The distinct pairs of feature and table that nodes test: features [K], tables [K, S + 2], each node's pair."""
     if not len(nodes):
         return np.empty(0, np.int64), np.empty((0, 2), np.uint8), np.empty(0, np.int64)
     features, tables = forest.feature[nodes], forest.tables[forest.category[nodes]]
@@ -149,8 +161,9 @@ def code_dtype(largest: int) -> np.dtype:
 
 
 def above(threshold: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The smallest number of `dtype` greater than each threshold: `x > t` and `x >= above(t)` are the same for x of
-    `dtype`. NEVER where there is none, because t is the largest number or infinite.
+    """For each threshold t the smallest number of `dtype` that is greater, NEVER where there is none.
+
+    For x of `dtype`, `x > t` and `x >= above(t)` are the same.
     """
     with np.errstate(all="ignore"):
         near = threshold.astype(dtype)

@@ -1,4 +1,4 @@
-"""Rows that set traps for tree models: on every threshold, one unit in the last place beside it, and what is no number."""
+"""Rows that set traps for tree models: on thresholds, one unit in the last place beside them, and odd values."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def read_trees(trees: Sequence[Tree]) -> Trees:
 
 
 def tree_input(model: object, x: Op, *, nan: bool) -> Op:
-    """x as float32, without infinities. Source: sklearn.tree._classes.BaseDecisionTree._validate_X_predict."""
+    """X as float32, without infinities. Source: sklearn.tree._classes.BaseDecisionTree._validate_X_predict."""
     return finite(model, cast(x, FLOAT32), nan=nan)
 
 

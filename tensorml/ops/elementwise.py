@@ -51,6 +51,7 @@ class Unary(Op):
     """The base of operators of one operand. `domain`: the dtype kinds that it takes, by NumPy's letters."""
 
     x: Op
+    function: ClassVar[Callable[[np.ndarray], np.ndarray]]
     domain: ClassVar[str] = "f"
 
     def infer(self) -> TensorType:
@@ -58,13 +59,9 @@ class Unary(Op):
             raise GraphTypeError(f"{type(self).__name__} does not take {self.x.type}")
         return TensorType(self.x.shape, self.x.dtype)
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """The operator on one array of the operand's dtype."""
-        raise NotImplementedError
-
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return self.function(*operands)
+            return type(self).function(*operands)
 
 
 class Neg(Unary):
@@ -111,7 +108,9 @@ class Sigmoid(Unary):
     0 where exp(-x) overflows: below -88.7 in float32, -709.8 in float64, as scipy.special.expit is.
     """
 
-    def function(self, x: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        """The logistic function of an array."""
         return 1 / (1 + np.exp(-x))
 
 

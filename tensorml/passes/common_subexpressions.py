@@ -27,7 +27,7 @@ def _field_key(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             return (value.shape, tuple(map(repr, value.flat)))
-        return (value.shape, value.dtype.str, blake2b(np.ascontiguousarray(value)).digest())
+        return (value.shape, value.dtype.str, blake2b(np.ascontiguousarray(value).data).digest())
     if isinstance(value, tuple):
         return tuple(map(_field_key, value))
     return repr(value) if isinstance(value, float) else value

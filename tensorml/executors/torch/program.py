@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.fx.proxy import GraphAppendingTracer
 
 from tensorml.executors.base import Executor, Program
 from tensorml.executors.torch.rules import FRESH, rules
@@ -88,7 +89,7 @@ class Emitter:
         self.uses = graph.uses()
         self.root = nn.Module()
         self.graph = fx.Graph()
-        self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
+        self.tracer = GraphAppendingTracer(self.graph)
         self.constants: dict[int, fx.Proxy] = {}
         self.kept: list[np.ndarray] = []
         self.shared: dict[Op, Any] = {}

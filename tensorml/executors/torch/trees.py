@@ -108,9 +108,9 @@ def place_all_nodes(op: Descend, shape: Shape) -> Placed:
         nodes = np.concatenate(list(children), axis=1)
     group = max(1, GROUP_BYTES // (BLOCK * 2**depth * op.codes.dtype.itemsize))
     tests = (np.concatenate(column, axis=1), np.concatenate(rank, axis=1).astype(op.codes.dtype))
-    grouped = (_side_by_side(test, group) for test in tests)
+    columns, ranks = (_side_by_side(test, group) for test in tests)
     leaf = ~nodes[:, _reversed_bits(depth)].reshape(-1)
-    return Placed(AllNodes(*grouped, depth, len(op.roots)), leaf)
+    return Placed(AllNodes(columns, ranks, depth, len(op.roots)), leaf)
 
 
 def _at(values: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -129,6 +129,7 @@ class ScriptPrograms(Programs):
 
     def __init__(self, module: Any, facts: Mapping[str, Any], device: str):
         self.executor = TorchScriptExecutor(device=device)
+        self.device = device
         self.module = module
         self.methods: Mapping[str, list[str]] = facts["methods"]
         self.decodings: dict[Schema, dict[str, Decoding]] = {
@@ -152,7 +153,7 @@ class ScriptPrograms(Programs):
             return dict(zip(order, found if isinstance(found, list) else [found], strict=True))
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-            return call_script(call, [inputs["x"]], self.executor.device)
+            return call_script(call, [inputs["x"]], self.device)
 
         return Program(("x",), run, SPARSE_TILE)
 

@@ -34,7 +34,7 @@ class TorchScriptExecutor(TorchExecutor):
 def script(graph: Graph) -> torch.jit.ScriptModule:
     """The graph as TorchScript of standard operators: inputs in the order of `graph.inputs`, outputs by name."""
     module = lower(graph)
-    type(module).__init__ = _no_attributes  # each GraphModule has a class of its own
+    setattr(type(module), "__init__", _no_attributes)  # noqa: B010 (each GraphModule has a class of its own)
     return torch.jit.script(module)
 
 
