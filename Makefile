@@ -12,12 +12,13 @@ PYTHON ?= $(call first,python3 python3.13 python3.12 python3.11)
 # The oldest versions, and Hummingbird's onnx, have no wheels for Python 3.13 and newer.
 OLDER_PYTHON ?= $(call first,python3.11 python3.12 $(PYTHON))
 JOBS ?= auto
-export OMP_NUM_THREADS ?= 2
 
 VENV := .venv/bin
 OLDEST := .venv-oldest/bin
 BENCH := .venv-bench/bin
-PYTEST_OPTIONS := -n $(JOBS) --maxprocesses 8
+# As many processes as cores test at once, so a thread each: more would wait for each other, ten times as long.
+THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
+PYTEST := -m pytest -n $(JOBS) --maxprocesses 8
 
 # $(call install,python,environment,extra,constraints): a virtual environment with the package, editable, and an extra.
 define install
@@ -38,11 +39,11 @@ demo: .venv/.installed  ## Train a model, convert it, compare answers and speed
 
 .PHONY: test
 test: .venv/.installed  ## The test suite
-	$(VENV)/python -m pytest $(PYTEST_OPTIONS)
+	$(THREADS) $(VENV)/python $(PYTEST)
 
 .PHONY: test-oldest
 test-oldest: .venv-oldest/.installed  ## The test suite with the oldest supported scikit-learn, XGBoost and NumPy
-	$(OLDEST)/python -m pytest $(PYTEST_OPTIONS)
+	$(THREADS) $(OLDEST)/python $(PYTEST)
 
 .PHONY: lint
 lint: .venv/.installed  ## Style, format and types
@@ -60,7 +61,7 @@ bench: .venv-bench/.installed  ## A short run of the asv suites, and their pages
 
 .PHONY: docs
 docs: .venv/.installed  ## Generate docs/reference
-	$(VENV)/python -m docs.generate
+	$(VENV)/python docs/generate.py
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import tensorml
+from benchmarks.models import THREADS
 
 Call = Callable[[np.ndarray], Any]
 Prepare = Callable[[Any, np.ndarray, str], Call]
@@ -47,6 +48,7 @@ def executor(name: str) -> Prepare:
     """An executor of this project."""
 
     def prepare(model: Any, X: np.ndarray, method: str) -> Call:
+        use_threads()
         try:
             return getattr(tensorml.convert(model, executor=name), method)
         except tensorml.TensorMLError as error:
@@ -55,18 +57,21 @@ def executor(name: str) -> Prepare:
     return prepare
 
 
+def use_threads() -> None:
+    """Let torch use as many threads as everyone."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+
+
 def hummingbird(backend: str) -> Prepare:
-    """Hummingbird. It sets torch's number of threads for the whole process, which is put back."""
+    """Hummingbird. It sets torch's number of threads for the whole process, which is put right again."""
 
     def prepare(model: Any, X: np.ndarray, method: str) -> Call:
-        import torch
-
-        convert = import_module("hummingbird.ml").convert
-        threads = torch.get_num_threads()
         try:
-            container = convert(model, backend, X[:1000])
+            container = import_module("hummingbird.ml").convert(model, backend, X[:1000])
         finally:
-            torch.set_num_threads(threads)
+            use_threads()
         if not hasattr(container, method):
             raise RefusedError(f"has no {method}")
         return getattr(container, method)
@@ -76,8 +81,11 @@ def hummingbird(backend: str) -> Prepare:
 
 def onnxruntime(model: Any, X: np.ndarray, method: str) -> Call:
     """onnxruntime, on what skl2onnx or, for XGBoost, onnxmltools writes."""
-    session = import_module("onnxruntime").InferenceSession(
-        onnx_model(model, X).SerializeToString(), providers=["CPUExecutionProvider"]
+    library = import_module("onnxruntime")
+    options = library.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = library.InferenceSession(
+        onnx_model(model, X).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     feed = session.get_inputs()[0].name
     outputs = session.get_outputs()

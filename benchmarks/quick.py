@@ -48,6 +48,17 @@ def taking_part(names: Sequence[str] | None) -> list[Contestant]:
     return [contestant for name, contestant in everyone.items() if name in names or name == SOURCE]
 
 
+def warn_if_busy() -> None:
+    """Say so if others use the cores: threads that wait for each other then cost some contestants more than others."""
+    waiting = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if waiting > (os.cpu_count() or 1) / 2:
+        Console(stderr=True).print(
+            f"The machine is busy (load {waiting:.1f} on {os.cpu_count()} cores), which distorts ratios between "
+            "contestants that use several threads. Wait, or compare single threads: OMP_NUM_THREADS=1.",
+            style="yellow",
+        )
+
+
 def run(cases: Sequence[Case], rows: Sequence[int], names: Sequence[Contestant], seconds: float) -> list[Comparison]:
     """Every case at every number of rows, with a progress bar. Models that are not in the cache are fitted first."""
     console = Console(stderr=True)
@@ -61,6 +72,7 @@ def main() -> None:
     """Measure, show, and write quick.json and quick.md."""
     options = arguments()
     cases, names = chosen(options.only), taking_part(options.names)
+    warn_if_busy()
     comparisons = run(cases, options.rows, names, options.seconds)
     report = Report(names, comparisons, [] if options.no_targets else targets(comparisons))
     # A pipe has no width: wide enough that no number is folded.

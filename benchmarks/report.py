@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.comparison import Comparison
+from benchmarks.models import THREADS
 from benchmarks.peers import SOURCE, Contestant
 from benchmarks.targets import Target
 from tensorml.executors.base import choose
@@ -39,7 +40,12 @@ class Report:
         """All of it, with the versions and the machine it is of."""
         content: dict[str, Any] = {
             "versions": versions(),
-            "machine": {"cores": os.cpu_count(), "system": platform.system(), "processor": platform.machine()},
+            "machine": {
+                "cores": os.cpu_count(),
+                "threads": THREADS,
+                "system": platform.system(),
+                "processor": platform.machine(),
+            },
             "auto": choose(None),
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "targets": [asdict(target) for target in self.targets],
@@ -152,4 +158,4 @@ def versions() -> dict[str, str]:
 def environment() -> str:
     """The machine and the versions in a sentence."""
     listed = ", ".join(f"{name} {number}" for name, number in versions().items())
-    return f"{os.cpu_count()} cores, {listed}."
+    return f"{THREADS} threads on {os.cpu_count()} cores, {listed}."
