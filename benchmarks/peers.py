@@ -21,6 +21,7 @@ Call = Callable[[np.ndarray], Any]
 Prepare = Callable[[Any, np.ndarray, str], Call]
 
 SOURCE = "source"
+ORACLE = "reference"
 HUMMINGBIRD = "Hummingbird torch"
 HUMMINGBIRD_JIT = "Hummingbird torch.jit"
 ONNXRUNTIME = "onnxruntime"

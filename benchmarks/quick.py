@@ -12,7 +12,7 @@ from rich.progress import track
 
 from benchmarks.comparison import Comparison, compare
 from benchmarks.models import CASES, FOLDER, ROWS, Case, load
-from benchmarks.peers import SOURCE, Contestant, contestants
+from benchmarks.peers import ORACLE, SOURCE, Contestant, contestants
 from benchmarks.report import Report
 from benchmarks.targets import targets
 
@@ -38,10 +38,10 @@ def chosen(only: Sequence[str]) -> list[Case]:
 
 
 def taking_part(names: Sequence[str] | None) -> list[Contestant]:
-    """The contestants of these names, all for none; the source always."""
+    """The contestants of these names; for none, all but the oracle, which is not made to be fast. The source always."""
     everyone = contestants()
     if names is None:
-        return list(everyone.values())
+        return [contestant for name, contestant in everyone.items() if name != ORACLE]
     unknown = sorted(set(names) - set(everyone))
     if unknown:
         raise SystemExit(f"unknown: {', '.join(unknown)}. There are: {', '.join(everyone)}")

@@ -18,14 +18,14 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float = 0.6)
     """The median seconds of a call of each function.
 
     In each round every function has its turn, forwards and backwards alternately. A function gets up to ROUNDS turns,
-    fewer if they took longer than `seconds` together, one at least.
+    fewer if they took longer than `seconds` together. One that takes longer by itself is not called again.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first = {name: warm(call, seconds) for name, call in calls.items()}
         loops = {name: max(1, round(LEAST / took)) for name, took in first.items()}
-        turns = {name: min(ROUNDS, max(1, int(seconds / (took * loops[name])))) for name, took in first.items()}
-        samples: dict[str, list[float]] = {name: [] for name in calls}
+        turns = {name: min(ROUNDS, int(seconds / (took * loops[name]))) for name, took in first.items()}
+        samples: dict[str, list[float]] = {name: [] if turns[name] else [first[name]] for name in calls}
         for turn in range(max(turns.values(), default=0)):
             for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
                 if turn < turns[name]:
