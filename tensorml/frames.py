@@ -266,7 +266,11 @@ def _real(array: np.ndarray) -> np.ndarray:
         raise InputError(
             f"dtype {array.dtype} does not hold numbers of at most 64 bits. Convert it: X.astype('float64')."
         )
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.isnative:
+        return array
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:  # scikit-learn makes float64 of some of these, not of all
+        raise InputError(f"dtype {array.dtype} is not in this machine's byte order. Convert it: X.astype('float32').")
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:

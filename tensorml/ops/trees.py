@@ -36,6 +36,10 @@ class Descend(Op):
             raise GraphTypeError(f"Descend reads column {max(self.column)} of {self.codes.type}")
         return TensorType((self.codes.shape[0], len(self.roots)), INT32)
 
+    def scratch_bytes(self) -> int:
+        """A state for each tree."""
+        return 8 * len(self.roots)
+
     def depths(self) -> np.ndarray:
         """The number of compares on the longest path of each tree. Result: int64 [T]."""
         depth = np.zeros(len(self.roots), np.int64)
@@ -77,6 +81,10 @@ class LeafSum(Op):
         if self.leaves.dtype != INT32 or self.values.shape[1:] != (width,) or self.values.dtype != self.start.dtype:
             raise GraphTypeError(f"LeafSum of {self.values.dtype}{self.values.shape} does not take {self.leaves.type}")
         return TensorType((self.leaves.shape[0], len(self.start)), self.values.dtype)
+
+    def scratch_bytes(self) -> int:
+        """Places of leaves, in two orders, and a sum."""
+        return 12 * self.leaves.columns + self.type.row_bytes()
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         (leaves,) = operands

@@ -6,6 +6,7 @@ from torch import nn
 
 BLOCK = 8192  # rows that pass through a group of trees together
 WALK_BLOCK = 1024  # rows whose codes stay in the first-level cache while they walk
+WALK_STATES = 1_000_000  # rows times trees of a block at most: each takes about 50 bytes
 LEVELS_TOGETHER = 4  # levels between two times that rows at their leaf are put aside
 
 
@@ -120,7 +121,8 @@ class Walk(nn.Module):
 
     def __init__(self, test: np.ndarray, left: np.ndarray, root: np.ndarray, depth: int):
         super().__init__()
-        self.block, self.depth, self.together = WALK_BLOCK, depth, LEVELS_TOGETHER
+        self.block = max(1, min(WALK_BLOCK, WALK_STATES // len(root)))
+        self.depth, self.together = depth, LEVELS_TOGETHER
         self.register_buffer("test", torch.from_numpy(test))
         self.register_buffer("left", torch.from_numpy(left))
         self.register_buffer("root", torch.from_numpy(root))
@@ -150,6 +152,26 @@ class Walk(nn.Module):
                 going = (self.left.take(node) != node).nonzero().reshape([-1])
                 node, offset, place = node.take(going), offset.take(going), place.take(going)
         return slots.reshape([trees, rows])
+
+
+class BySize(nn.Module):
+    """Walks where there are fewer than `rows` rows, so that calling operators is what costs; else compares all nodes.
+
+    slot: int32 [M], the slot in `many` of the leaf that is a node of `few`.
+    """
+
+    slot: torch.Tensor
+
+    def __init__(self, few: Walk, many: nn.Module, slot: np.ndarray, rows: int):
+        super().__init__()
+        self.few, self.many, self.rows = few, many, rows
+        self.register_buffer("slot", torch.from_numpy(slot))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """The slots of `many`. codes: [N, C]; result: int32 [T, N]."""
+        if codes.size(0) < self.rows:
+            return self.slot.take(self.few(codes).to(torch.int64))
+        return self.many(codes)
 
 
 class OrderedSum(nn.Module):

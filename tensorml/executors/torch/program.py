@@ -12,8 +12,10 @@ from torch import fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
 from tensorml.executors.base import Executor, Program
+from tensorml.executors.torch.forests import BLOCK
 from tensorml.executors.torch.rules import FRESH, rules
 from tensorml.graph import Const, Graph, Input, Op
+from tensorml.ops import Descend
 from tensorml.plan import MEBIBYTE, bytes_per_row
 
 CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold: measured in benchmarks/suites/tiles.py
@@ -51,7 +53,8 @@ class TorchExecutor(Executor):
         within_budget = super().tile(graph)
         if not self.device.startswith("cpu"):
             return within_budget
-        return min(within_budget, max(LEAST_ROWS, CACHE // max(1, bytes_per_row(graph))))
+        least = BLOCK if any(isinstance(op, Descend) for op in graph.order) else LEAST_ROWS
+        return min(within_budget, max(least, CACHE // max(1, bytes_per_row(graph))))
 
 
 def call(module: Any, inputs: list[Any], device: str) -> dict[str, Any]:

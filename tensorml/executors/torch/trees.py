@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, OrderedSum, Select, Walk
+from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, BySize, OrderedSum, Select, Walk
 from tensorml.ops import Descend, LeafSum
 from tensorml.trees import code_dtype
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEEPEST = 8  # levels up to which a position fits a byte
 GROUP_BYTES = 5_000_000  # compares of one block that stay in the caches: measured, flat between 3 and 6 MB
 TABLE_BYTES = 1_500_000  # values of one block and group, of which Select holds about three copies
+FEW_ROWS = {AllNodes: 512, Select: 1024}  # rows below which a walk is faster, measured with 100 trees
 LEAST_BLOCK = 512  # rows below which the operators' own overhead shows
 
 # Costs measured on one core with AVX-512, in nanoseconds per row: a padded position in AllNodes and a node in Select,
@@ -93,7 +94,13 @@ def place(op: Descend) -> Placed:
     ]
     if deepest <= DEEPEST:
         costs.append((POSITION_STEP * 2**deepest * trees * op.codes.dtype.itemsize, place_all_nodes))
-    return min(costs, key=lambda cost: cost[0])[1](op, shape)
+    chosen, walk = min(costs, key=lambda cost: cost[0])[1](op, shape), place_nodes(op, shape)
+    if not isinstance(walk.module, Walk) or isinstance(chosen.module, Walk):
+        return walk
+    slot_of_leaf = np.zeros(int(chosen.leaf.max()) + 1, np.int32)
+    slot_of_leaf[chosen.leaf] = np.arange(len(chosen.leaf))
+    few = FEW_ROWS[type(chosen.module)]
+    return Placed(BySize(walk.module, chosen.module, slot_of_leaf[walk.leaf], few), chosen.leaf)
 
 
 def place_all_nodes(op: Descend, shape: Shape) -> Placed:
