@@ -90,8 +90,9 @@ def test_torchscript_runs_without_tensorml_at_any_batch_size(tmp_path: Path, dty
     arguments = [str(tmp_path / name) for name in ("model.pt", "x.npy", "p.npy", "label.npy")]
     subprocess.run([sys.executable, "-W", "ignore", "-c", LIBTORCH, *arguments], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(many))
-    labels = json.loads(zipfile.ZipFile(tmp_path / "model.pt").read("archive/extra/tensorml.json"))["decodings"]
-    assert "birch" in json.dumps(labels["predict"])
+    header = json.loads(zipfile.ZipFile(tmp_path / "model.pt").read("archive/extra/tensorml.json"))
+    assert header["labels"] == {"predict": ["ash", "birch", "oak"]}
+    assert header["source"]["name"] == "sklearn.ensemble.RandomForestClassifier"
     np.testing.assert_array_equal(model.classes_[np.load(tmp_path / "label.npy")], model.predict(many))
 
 

@@ -78,10 +78,21 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     facts["decodings"] = [
         {name: pack(vars(decoding(op))) for name, op in graphs[schema].outputs.items()} for schema in uniform
     ]
+    facts["labels"] = labels_by_output(uniform, graphs)
     facts["schemas"] = [packed for packed, schema in zip(facts["schemas"], graphs, strict=True) if schema in uniform]
     buffer = io.BytesIO()  # to a file, torch would name the archive's folder after the file's temporary name
     torch.jit.save(scripted, buffer, _extra_files={HEADER: json.dumps(facts)})
     path.write_bytes(buffer.getbuffer())
+
+
+def labels_by_output(uniform: Mapping[Schema, Graph], graphs: Mapping[Schema, Graph]) -> dict[str, list[Any]]:
+    """What the indices of an output stand for, for readers in other languages: a list of labels, or one per column."""
+    decodings = {name: decoding(op) for schema in uniform for name, op in graphs[schema].outputs.items()}
+    return {
+        name: [c.tolist() for c in found.classes] if found.columns else found.classes[0].tolist()
+        for name, found in decodings.items()
+        if found.classes
+    }
 
 
 def method_name(output: str) -> str:
