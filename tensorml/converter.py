@@ -147,6 +147,10 @@ def home(cls: type) -> str | None:
 def find(model: Model) -> Converter:
     """The converter of the model's class. Raises UnsupportedModelError if there is none."""
     cls = type(model)
+    if isinstance(model, type):
+        raise UnsupportedModelError(
+            model, "it is a class, not a fitted model", "Make an instance, fit it, convert that"
+        )
     for ancestor in cls.__mro__:
         root = ancestor.__module__.partition(".")[0]
         if root in _points():

@@ -90,6 +90,15 @@ class TensorModel:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.methods, *self._description.attributes})
 
+    def __copy__(self) -> TensorModel:
+        return self
+
+    def __deepcopy__(self, memo: object) -> TensorModel:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a converted model is not pickled: write it with model.save('model.safetensors') or '.pt'")
+
     def __repr__(self) -> str:
         return f"TensorModel({self.source.name}, executor={self.executor.name!r}, {', '.join(self.methods)})"
 
@@ -99,7 +108,7 @@ class TensorModel:
 
         save(self, Path(path))
 
-    def _call(self, method: str, X: Any, /, **options: Any) -> Any:
+    def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         batch = read(X, self._description.absent)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)

@@ -40,6 +40,8 @@ def save(model: TensorModel, path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"cannot write {path.suffix or 'a file without suffix'}: use {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such directory: {path.parent}")
     if not isinstance(model.programs, GraphPrograms):
         raise UnsupportedModelError(
             model, "it was loaded from TorchScript, which holds no graph", "Copy the file, or save the original"

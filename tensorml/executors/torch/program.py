@@ -29,6 +29,14 @@ class TorchExecutor(Executor):
     name: ClassVar[str] = "torch"
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if torch has no such device here."""
+        try:
+            torch.empty(0, device=self.device)
+        except (AssertionError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"torch cannot use the device {self.device!r} here: {reason}") from None
+
     def supports(self, op: type[Op]) -> bool:
         """Whether there is a rule for this operator."""
         return rules.supports(op)
