@@ -106,6 +106,7 @@ class GraphPrograms(Programs):
         self.executor = executor
         self.specialize = specialize
         self._programs: dict[tuple[Schema, tuple[str, ...]], Program] = {}
+        self._decodings: dict[Schema, Mapping[str, Decoding]] = {}
         self._lock = threading.RLock()
 
     def graph(self, schema: Schema | None = None) -> Graph:
@@ -129,7 +130,11 @@ class GraphPrograms(Programs):
 
     def outputs(self, schema: Schema) -> Mapping[str, Decoding]:
         """The graph's outputs."""
-        return {name: decoding(op) for name, op in self.graph(schema).outputs.items()}
+        found = self._decodings.get(schema)
+        if found is None:
+            found = {name: decoding(op) for name, op in self.graph(schema).outputs.items()}
+            self._decodings[schema] = found
+        return found
 
     def program(self, schema: Schema, names: tuple[str, ...]) -> Program:
         """The compiled part of the graph that these outputs need."""
