@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,10 @@ def contestants() -> dict[str, Contestant]:
     }
 
 
-def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> tuple[Call, np.ndarray]:
-    """A contestant's function of the rows, called once, and what it returned. Raises RefusedError for any failure.
+def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> tuple[Call, np.ndarray, float]:
+    """A contestant's function of the rows, what its first call returned, and the seconds that took.
+
+    Raises RefusedError for any failure.
 
     Peers fail in ways of their own, which must not end the run: hence the broad clause, and a copy of X, which
     some of them write to.
@@ -129,7 +132,10 @@ def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> 
         warnings.simplefilter("ignore")
         try:
             call = contestant.prepare(model, X.copy(), method)
-            return call, matrix(call(X.copy()))
+            rows = X.copy()
+            start = perf_counter()
+            result = call(rows)
+            return call, matrix(result), perf_counter() - start
         except RefusedError:
             raise
         except ModuleNotFoundError as error:

@@ -1,12 +1,14 @@
 """A short run of the asv suites, their pages, and the ratios in the terminal: `python -m benchmarks.short`.
 
-The executor that "auto" stands for, 100,000 rows. For everything, hours of it: `cd benchmarks; asv run --python=same`.
+A few cases, the executor that "auto" stands for, 100,000 rows. For everything, hours of it:
+`cd benchmarks; asv run --python=same`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,16 @@ from tensorml.executors.base import choose
 from tensorml.plan import MEBIBYTE
 
 HERE = Path(__file__).parent
+SHORT = (
+    "LogisticRegression, 5 classes",
+    "StandardScaler + LogisticRegression",
+    "PCA to 8",
+    "RandomForest, 100 trees",
+    "HistGradientBoosting",
+    "XGBoost, 100 trees of depth 6",
+    "KBins + LogisticRegression",
+    "Polynomial + LogisticRegression",
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,10 @@ class Result:
 
 def selection() -> list[str]:
     """Regular expressions of the benchmarks of a short run, with their parameters."""
-    auto = choose(None)
+    auto, cases = choose(None), "|".join(map(re.escape, SHORT))
     return [
-        rf"Ratio\.track_ratio\(.*, '{auto}', .*, {ROWS}\)",
-        rf"Predict\.track_error\(.*, '{auto}', 1000\)",
+        rf"Ratio\.track_ratio\('({cases})', '{auto}', .*, {ROWS}\)",
+        rf"Predict\.track_error\('({cases})', '{auto}', 1000\)",
         rf"Conversion\.time_convert.*\('{MANY_LEAVES.name}', '{auto}'\)",
         rf"Memory\..*\(.*, '{auto}'\)",
         r"Import\.",
@@ -47,8 +59,14 @@ def selection() -> list[str]:
 
 
 def asv(*arguments: str) -> None:
-    """Run asv beside its configuration. Raises CalledProcessError if it fails."""
-    subprocess.run([sys.executable, "-m", "asv", *arguments], cwd=HERE, check=True)
+    """Run asv beside its configuration and pass on its progress, not its tables. Raises CalledProcessError."""
+    command = [sys.executable, "-m", "asv", *arguments]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            if line.startswith("[") and "=====" not in line:
+                print(line.rstrip(), flush=True)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
 
 
 def commit() -> str:

@@ -26,7 +26,7 @@ class Predict:
         model = load(CASES[case])
         self.x = CASES[case].features(rows)
         try:
-            self.call, self.actual = prepared(EVERYONE[contestant], model, self.x, CASES[case].method)
+            self.call, self.actual, _ = prepared(EVERYONE[contestant], model, self.x, CASES[case].method)
         except RefusedError as error:
             raise NotImplementedError(str(error)) from error
         self.expected = matrix(getattr(model, CASES[case].method)(self.x))
@@ -49,5 +49,5 @@ class Ratio:
     def track_ratio(self, case: str, executor: str, peer: str, rows: int) -> float:
         """Below 1, the executor is faster; NaN if one of both does not answer."""
         names = [EVERYONE[name] for name in dict.fromkeys((SOURCE, executor, peer))]
-        ratio = compare(CASES[case], rows, names).ratio(executor, peer)
+        ratio = compare(CASES[case], rows, names, seconds=0.3).ratio(executor, peer)
         return np.nan if ratio is None else ratio
