@@ -127,7 +127,9 @@ class TensorModel:
 
     def _outputs(self, schema: Schema, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The outputs that a call needs: one, or one per item of a list."""
-        variant = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()) if value not in (None, False))
+        variant = ", ".join(
+            f"{key}={value!r}" for key, value in sorted(options.items()) if value is not None and value is not False
+        )
         known = self._programs.outputs(schema)
         names = tuple(name for name in known if parse(name)[:2] == (method, variant))
         if not names:
