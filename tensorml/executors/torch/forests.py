@@ -133,15 +133,18 @@ class Walk(nn.Module):
         slots = torch.empty([trees, rows], dtype=torch.int32, device=codes.device)
         for start in range(0, rows, self.block):
             stop = min(start + self.block, rows)
-            slots[:, start:stop] = self.leaves(codes[start:stop].contiguous())
+            slots[:, start:stop] = self.leaves(codes[start:stop], self.root[:, None].expand(trees, stop - start))
         return slots
 
-    def leaves(self, codes: torch.Tensor) -> torch.Tensor:
-        """The slots of one block of rows, [T, n]. Rows that have reached their leaf are put aside every few levels."""
-        rows, trees, flat = codes.size(0), self.root.size(0), codes.reshape([-1])
+    def leaves(self, codes: torch.Tensor, begin: torch.Tensor) -> torch.Tensor:
+        """The slots of one block of rows, from the nodes where they begin, [T, n].
+
+        Rows that have reached their leaf are put aside every few levels.
+        """
+        rows, trees, flat = codes.size(0), self.root.size(0), codes.contiguous().reshape([-1])
         row = torch.arange(rows, device=codes.device, dtype=torch.int64).mul_(codes.size(1))
         offset = row.expand(trees, rows).reshape([-1])
-        node = self.root[:, None].expand(trees, rows).reshape([-1])
+        node = begin.reshape([-1])
         slots, place = node, torch.arange(rows * trees, device=codes.device)
         for level in range(self.depth):
             test = self.test.take(node)
@@ -152,6 +155,29 @@ class Walk(nn.Module):
                 going = (self.left.take(node) != node).nonzero().reshape([-1])
                 node, offset, place = node.take(going), offset.take(going), place.take(going)
         return slots.reshape([trees, rows])
+
+
+class Descent(nn.Module):
+    """Compares all nodes of the first levels, and walks from there: codes [N, C] to slots int32 [T, N] of the walk.
+
+    begin: int64 [T * 2^levels], the node of the walk at each slot of the head.
+    """
+
+    begin: torch.Tensor
+
+    def __init__(self, head: AllNodes, walk: Walk, begin: np.ndarray):
+        super().__init__()
+        self.head, self.walk = head, walk
+        self.register_buffer("begin", torch.from_numpy(begin))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """The walk's slots."""
+        slots = self.head(codes)
+        for start in range(0, codes.size(0), self.walk.block):
+            stop = min(start + self.walk.block, codes.size(0))
+            begin = self.begin.take(slots[:, start:stop].to(torch.int64))
+            slots[:, start:stop] = self.walk.leaves(codes[start:stop], begin)
+        return slots
 
 
 class BySize(nn.Module):

@@ -3,6 +3,7 @@
 *AllNodes* pads each tree to a perfect one of 2^depth leaves, compares every node for many rows in one operator and
 selects bottom-up: no gathers, no branches, one byte per node and row. The cost doubles with each level.
 *Select* does the same for trees of any shape, height by height: the cost grows with the number of nodes.
+*Descent* compares all nodes of the first levels of deep trees, and walks from there.
 *Walk* follows each row down with gathers: the cost grows with the length of the paths.
 
 Both end in slots: numbers of places in a table of leaves, [T, N], so that what a leaf holds can be read without a
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, BySize, OrderedSum, Select, Walk
+from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, BySize, Descent, OrderedSum, Select, Walk
 from tensorml.ops import Descend, LeafSum
 from tensorml.trees import code_dtype
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from tensorml.executors.torch.program import Emitter
 
 DEEPEST = 8  # levels up to which a position fits a byte
+HEAD = 6  # levels of deep trees in which all nodes are compared before the walk
 GROUP_BYTES = 5_000_000  # compares of one block that stay in the caches: measured, flat between 3 and 6 MB
 TABLE_BYTES = 1_500_000  # values of one block and group, of which Select holds about three copies
-FEW_ROWS = {AllNodes: 512, Select: 1024}  # rows below which a walk is faster, measured with 100 trees
+FEW_ROWS = {AllNodes: 512, Select: 1024, Descent: 512}  # rows below which a walk is faster, measured with 100 trees
 LEAST_BLOCK = 512  # rows below which the operators' own overhead shows
 
 # Costs measured on one core with AVX-512, in nanoseconds per row: a padded position in AllNodes and a node in Select,
@@ -91,6 +93,11 @@ def place(op: Descend) -> Placed:
     costs: list[tuple[float, Callable[[Descend, Shape], Placed]]] = [
         (_select_cost(op, shape), place_select),
         (WALK_STEP * float(shape.depth.sum()), place_nodes),
+        (
+            POSITION_STEP * 2**HEAD * trees * op.codes.dtype.itemsize
+            + WALK_STEP * float(np.maximum(shape.depth - HEAD, 1).sum()),
+            place_descent,
+        ),
     ]
     if deepest <= DEEPEST:
         costs.append((POSITION_STEP * 2**deepest * trees * op.codes.dtype.itemsize, place_all_nodes))
@@ -105,7 +112,12 @@ def place(op: Descend) -> Placed:
 
 def place_all_nodes(op: Descend, shape: Shape) -> Placed:
     """Every tree as a perfect one: below a leaf that comes early, all positions are that leaf."""
-    depth = max(int(shape.depth.max(initial=0)), 1)
+    module, nodes = _perfect(op, max(int(shape.depth.max(initial=0)), 1))
+    return Placed(module, ~nodes)
+
+
+def _perfect(op: Descend, depth: int) -> tuple[AllNodes, np.ndarray]:
+    """The first levels of every tree, and the node or leaf at each slot, as in Descend. int64 [T * 2^depth]."""
     column, rank, nodes = [], [], op.roots[:, None].astype(np.int64)
     for _ in range(depth):
         inner = nodes >= 0
@@ -116,8 +128,7 @@ def place_all_nodes(op: Descend, shape: Shape) -> Placed:
     group = max(1, GROUP_BYTES // (BLOCK * 2**depth * op.codes.dtype.itemsize))
     tests = (np.concatenate(column, axis=1), np.concatenate(rank, axis=1).astype(op.codes.dtype))
     columns, ranks = (_side_by_side(test, group) for test in tests)
-    leaf = ~nodes[:, _reversed_bits(depth)].reshape(-1)
-    return Placed(AllNodes(columns, ranks, depth, len(op.roots)), leaf)
+    return AllNodes(columns, ranks, depth, len(op.roots)), nodes[:, _reversed_bits(depth)].reshape(-1)
 
 
 def _at(values: np.ndarray, nodes: np.ndarray) -> np.ndarray:
@@ -200,11 +211,26 @@ def _left_to_right(op: Descend, shape: Shape, first: np.ndarray, count: int) -> 
     return leaf
 
 
+def place_descent(op: Descend, shape: Shape) -> Placed:
+    """The first levels of deep trees by comparing all their nodes, the others by a walk."""
+    walk, content = place_nodes(op, shape), _walked(op)
+    if not isinstance(walk.module, Walk):
+        return walk
+    head, nodes = _perfect(op, HEAD)
+    place = np.empty(len(content), np.int64)
+    place[content + (content < 0) * len(content)] = np.arange(len(content))  # a leaf ~l is counted from the end
+    return Placed(Descent(head, walk.module, place[nodes + (nodes < 0) * len(content)]), walk.leaf)
+
+
+def _walked(op: Descend) -> np.ndarray:
+    """The nodes and leaves in the order of the walk: the roots, then the children of each inner node. int64 [M]."""
+    return np.concatenate([op.roots, np.stack([op.left, op.right], axis=1).reshape(-1)]).astype(np.int64)
+
+
 def place_nodes(op: Descend, shape: Shape) -> Placed:
     """Trees as nodes in one table: the children of inner node i at T + 2i and T + 2i + 1, after the T roots."""
     depth = max(int(shape.depth.max(initial=0)), 1)
-    trees, inner = len(op.roots), len(op.column)
-    content = np.concatenate([op.roots, np.stack([op.left, op.right], axis=1).reshape(-1)]).astype(np.int64)
+    trees, inner, content = len(op.roots), len(op.column), _walked(op)
     is_inner = content >= 0
     test = np.where(is_inner, (_at(op.column, content) << 32) + _at(op.rank, content), 0x7FFFFFFF)
     left = np.where(is_inner, trees + 2 * content, np.arange(trees + 2 * inner))
