@@ -132,11 +132,18 @@ def test_an_unfitted_model_is_reported_and_its_steps_are_too() -> None:
     assert "scale: it is not fitted. Call fit() before converting it." in str(report)
 
 
-@pytest.mark.parametrize("model", [object(), 3, None, "text", [1], Stranger().fit(X), type, lambda: None])
+@pytest.mark.parametrize("model", [object(), 3, None, "text", [1], Stranger().fit(X), lambda: None])
 def test_what_has_no_converter_is_reported(model: object) -> None:
     report = check(model)
     assert rows(report) == [((), "REFUSED")]
     assert "there is no converter for this class" in str(report)
+
+
+@pytest.mark.parametrize("model", [type, StandardScaler])
+def test_a_class_is_reported_as_no_model(model: type) -> None:
+    report = check(model)
+    assert rows(report) == [((), "REFUSED")]
+    assert "it is a class, not a fitted model. Make an instance, fit it, convert that." in str(report)
 
 
 def test_a_subclass_is_refused_with_its_reason() -> None:
