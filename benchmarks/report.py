@@ -158,4 +158,4 @@ def versions() -> dict[str, str]:
 def environment() -> str:
     """The machine and the versions in a sentence."""
     listed = ", ".join(f"{name} {number}" for name, number in versions().items())
-    return f"{THREADS} threads on {os.cpu_count()} cores, {listed}."
+    return f"Threads: {THREADS}, cores: {os.cpu_count()}, {listed}."
