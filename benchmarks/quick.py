@@ -1,4 +1,4 @@
-"""The comparison with the peers as a table, in about five minutes: `python -m benchmarks.quick [--rows N] [--only NAME]`."""
+"""The comparison with the peers as a table, in five minutes: `python -m benchmarks.quick [--rows N] [--only NAME]`."""
 
 from __future__ import annotations
 
