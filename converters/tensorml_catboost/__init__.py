@@ -1,0 +1,1 @@
+"""What CatBoost's models mean."""

@@ -1,0 +1,1 @@
+"""What LightGBM's models mean."""
