@@ -22,8 +22,8 @@ NEVER = np.nan  # the threshold that no number reaches: such a node sends only N
 class Forest:
     """The nodes of all trees, one array element a node, tree after tree. A node with `left < 0` is a leaf.
 
-    A row goes right at a node if its value is at least the node's threshold (`NEVER`: no number is), and NaN goes
-    right where `nan_right` says so. Where `category` is not negative, the row goes right if
+    A row goes right at a node if its value is at least the node's threshold, greater than it if `strict` (`NEVER`: no
+    number is), and NaN goes right where `nan_right` says so. Where `category` is not negative, the row goes right if
     `tables[category, value]` is 1 instead, read as in `ops.Lookup`; its last two entries are for values out of
     range and for NaN.
 
@@ -41,6 +41,7 @@ class Forest:
     category: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     tables: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.uint8))
     truncate_negative: bool = False
+    strict: bool = False
 
     @cached_property
     def leaf(self) -> np.ndarray:
@@ -75,7 +76,7 @@ class Forest:
         plan = self.encoding
         parts: list[Op] = []
         if len(plan.source):
-            parts.append(Rank(x, plan.source, plan.boundaries, plan.offsets, plan.nan, plan.dtype))
+            parts.append(Rank(x, plan.source, plan.boundaries, plan.offsets, plan.nan, plan.dtype, self.strict))
         if len(plan.set_source):
             members = Lookup(x, plan.set_source, plan.set_table, self.truncate_negative)
             parts.append(cast(members, plan.dtype))
@@ -160,16 +161,16 @@ def code_dtype(largest: int) -> np.dtype:
     return np.dtype(np.uint8 if largest <= 255 else np.int16 if largest <= 32767 else np.int32)
 
 
-def above(threshold: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """For each threshold t the smallest number of `dtype` that is greater, NEVER where there is none.
+def below(threshold: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """For each threshold t the largest number of `dtype` that is not greater.
 
-    For x of `dtype`, `x > t` and `x >= above(t)` are the same.
+    For x of `dtype`, `x > t` and `x > below(t)` are the same. Not `x >= the next number`, which for a threshold of 0
+    is denormal: 0 itself to a processor that flushes denormals.
     """
     with np.errstate(all="ignore"):
         near = threshold.astype(dtype)
-        up = np.nextafter(near, dtype.type(np.inf))
-        result = np.where(near.astype(threshold.dtype) > threshold, near, up)
-    return np.where(threshold == np.inf, dtype.type(NEVER), result).astype(dtype)
+        down = np.nextafter(near, dtype.type(-np.inf))
+        return np.where(near.astype(threshold.dtype) <= threshold, near, down).astype(dtype)
 
 
 def _no_codes(x: Op) -> Op:

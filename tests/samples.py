@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tensorml import ops
@@ -93,6 +95,7 @@ RANK = ops.Rank(
     np.array([0, 3, 1]),
     np.dtype(np.uint8),
 )
+STRICT_RANK = replace(RANK, strict=True)
 TABLE = np.random.default_rng(3).integers(0, 2, size=(3, 9)).astype(np.uint8)
 SHALLOW = random_trees(X["code"], 9, 4, 5)
 DEEP = random_trees(X["wide"], 7, 14, 3000)
@@ -163,6 +166,7 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "one hot": (ops.OneHot(X["integer"], (3, 6, 1, 2), np.dtype(np.float32)), 0),
     "fill": (ops.Fill(X["plain"], (3,), 2.5, np.dtype(np.float32)), 0),
     "rank": (RANK, 0),
+    "rank above boundaries": (STRICT_RANK, 0),
     "rank without boundaries": (
         ops.Rank(X["special"], np.array([1]), np.empty(0), np.array([0, 0]), np.array([1]), np.dtype(np.uint8)),
         0,

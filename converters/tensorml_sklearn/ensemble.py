@@ -40,7 +40,7 @@ from tensorml.ops import (
     concat,
     ravel,
 )
-from tensorml.trees import Forest, above
+from tensorml.trees import Forest
 from tensorml_sklearn.describe import finite, labelled
 from tensorml_sklearn.tree import Trees, by_output, classify, read_trees, takes_nan, tree_input
 
@@ -186,12 +186,13 @@ def _histogram_trees(model: Any) -> tuple[Forest, np.ndarray]:
     forest = Forest(
         roots=roots,
         feature=nodes["feature_idx"].astype(np.int64),
-        threshold=above(nodes["num_threshold"], FLOAT64),
+        threshold=nodes["num_threshold"].astype(FLOAT64),
         nan_right=~nodes["missing_go_to_left"].astype(bool),
         left=np.where(leaf, -1, nodes["left"] + shift),
         right=np.where(leaf, -1, nodes["right"] + shift),
         category=np.where(categorical, np.cumsum(categorical) - 1, -1),
         tables=_tables(model, trees),
+        strict=True,
     )
     return forest, nodes["value"][forest.leaf]
 

@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model
 from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Columns, LabelColumns, Log, Reshape, Take, cast, concat, ravel
-from tensorml.trees import Forest, above
+from tensorml.trees import Forest, below
 from tensorml_sklearn.describe import finite, labelled
 
 FLOAT32 = np.dtype(np.float32)
@@ -47,10 +47,11 @@ def read_trees(trees: Sequence[Tree]) -> Trees:
     forest = Forest(
         roots=roots,
         feature=np.concatenate([tree.feature for tree in trees]),
-        threshold=above(np.concatenate([tree.threshold for tree in trees]), FLOAT32),
+        threshold=below(np.concatenate([tree.threshold for tree in trees]), FLOAT32),
         nan_right=~np.concatenate([tree.missing_go_to_left for tree in trees]).astype(bool),
         left=np.where(left < 0, -1, left + shift),
         right=np.where(right < 0, -1, right + shift),
+        strict=True,
     )
     values = np.concatenate([tree.value for tree in trees])[forest.leaf]
     return Trees(forest, values, (np.arange(len(left)) - shift)[forest.leaf])

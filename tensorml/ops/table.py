@@ -9,7 +9,7 @@ from tensorml.graph import Op, TensorType
 
 
 class Rank(Op):
-    """The number of boundaries that a value has reached: how many b there are with value >= b.
+    """The number of boundaries that a value has reached: how many b there are with value >= b; value > b if `strict`.
 
     Result column k reads column `source[k]` of x and the ascending boundaries
     `boundaries[offsets[k]:offsets[k + 1]]`, which have the dtype of x. NaN becomes `nan[k]`.
@@ -24,6 +24,7 @@ class Rank(Op):
     offsets: np.ndarray
     nan: np.ndarray
     dtype_: np.dtype
+    strict: bool = False
 
     def infer(self) -> TensorType:
         if self.x.dtype != self.boundaries.dtype or self.x.dtype.kind != "f":
@@ -38,10 +39,10 @@ class Rank(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         (x,) = operands
-        codes = np.empty((len(x), len(self.source)), self.dtype_)
+        codes, side = np.empty((len(x), len(self.source)), self.dtype_), "left" if self.strict else "right"
         for k, column in enumerate(self.source):
             value = x[:, column]
-            codes[:, k] = np.where(np.isnan(value), self.nan[k], np.searchsorted(self.column(k), value, side="right"))
+            codes[:, k] = np.where(np.isnan(value), self.nan[k], np.searchsorted(self.column(k), value, side=side))
         return codes
 
 

@@ -269,7 +269,9 @@ def rank(op: ops.Rank, emitter: Emitter, x: Proxy) -> Proxy:
     values = x.t().index_select(0, emitter.constant(np.asarray(op.source, np.int64)))
     found = emitter.proxy(
         emitter.graph.call_function(
-            torch.searchsorted, (emitter.constant(padded).node, values.node), {"out_int32": True, "right": True}
+            torch.searchsorted,
+            (emitter.constant(padded).node, values.node),
+            {"out_int32": True, "right": not op.strict},
         )
     )
     limit = emitter.constant(count.astype(np.int32)[:, None])
