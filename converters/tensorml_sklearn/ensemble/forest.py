@@ -1,0 +1,53 @@
+"""Converters for forests: what their trees hold, averaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+
+from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model
+from tensorml.graph import Op
+from tensorml.ops import LeafSum, ravel
+from tensorml_sklearn.tree import Trees, by_output, classify, read_trees, takes_nan, tree_input
+
+
+@once_per_model
+def _forest(model: Any) -> Trees:
+    return read_trees([tree.tree_ for tree in fitted_attribute(model, "estimators_")])
+
+
+def _mean(model: Any, x: Op) -> tuple[Trees, Op, Op]:
+    """The trees, the leaves [N, T], and the mean of what they hold, [N, O * C], added up in order, then divided.
+
+    With n_jobs other than 1 the source adds in the order in which its threads end: then within rounding.
+    Source: sklearn.ensemble._forest._accumulate_prediction.
+    """
+    trees = _forest(model)
+    leaves = trees.forest.descend(tree_input(model, x, nan=takes_nan(model.estimators_[0])))
+    values = trees.values.reshape(len(trees.values), -1)
+    total = LeafSum(leaves, values, np.zeros(values.shape[1]), None)
+    return trees, leaves, total / float(len(model.estimators_))
+
+
+@converter(RandomForestRegressor, ExtraTreesRegressor)
+def forest_regressor(model: Any, x: Op) -> Outputs:
+    """The mean of the trees: [N], or [N, O] for several outputs.
+
+    Source: sklearn.ensemble._forest.ForestRegressor.predict.
+    """
+    trees, leaves, mean = _mean(model, x)
+    return {"predict": ravel(mean) if model.n_outputs_ == 1 else mean, "apply": trees.apply(leaves)}
+
+
+@converter(RandomForestClassifier, ExtraTreesClassifier)
+def forest_classifier(model: Any, x: Op) -> Outputs:
+    """The mean of the trees' class fractions. Source: sklearn.ensemble._forest.ForestClassifier.predict_proba."""
+    trees, leaves, mean = _mean(model, x)
+    return {**classify(model, by_output(model, mean, trees.values.shape[2])), "apply": trees.apply(leaves)}
