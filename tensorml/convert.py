@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorml.converter import Description, Model, apply, apply_inverse, find, home, library
+from tensorml.converter import Description, Model, apply, apply_inverse, find, home, library, options_of
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import ARRAY, PANDAS, Schema, read
@@ -48,13 +48,13 @@ def convert(
     program = make_executor(executor, device, memory)
     find(model)
     own = copy.deepcopy(model)
-    description = describe(own)
+    description = replace(describe(own), options=options_of(own))
     passes = EXACT if precision == "source" else (*EXACT, *FAST)
 
     def specialize(schema: Schema) -> Graph:
         if schema.inverse:
             return optimize(Graph({"inverse_transform": apply_inverse(own, schema.inputs())}), passes)
-        return optimize(Graph(apply(own, schema.inputs())), passes)
+        return optimize(Graph(apply(own, schema.inputs(), options=dict(schema.options))), passes)
 
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
@@ -96,7 +96,7 @@ def describe(model: Model) -> Description:
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:
     """The kind of input to convert for first: that of X, else float64 columns under the names of the fit."""
     if X is not None:
-        schema = read(X).schema
+        schema = read(X, objects=description.objects).schema
         return schema if description.by_name else schema.plain
     if description.n_features is None:
         raise UnsupportedModelError(

@@ -11,6 +11,7 @@ the method's, with the arguments that select a variant and the index in a list: 
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache, wraps
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -30,7 +32,7 @@ from tensorml.ops import Sparse
 
 Outputs = dict[str, Op]
 Model = Any
-Convert = Callable[[Any, Any], Outputs]
+Convert = Callable[..., Outputs]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -58,6 +60,9 @@ class Description:
     attributes: fitted attributes that the converted model shows too (`classes_`, ...).
     feature_names_out: the columns that `transform` returns, where the source knows them.
     reader: the class that reads the input first, for messages about it; None: the model's own.
+    options: what the methods may be called with beside the variants among the outputs, by name with the default. Each
+        value of an option makes another graph; `convert` takes them from the converter's keyword-only parameters.
+    objects: whether arrays of Python objects and of strings reach the converter as they are (a Frame).
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken.
     empty: whether the source takes a batch of no rows.
@@ -76,6 +81,8 @@ class Description:
     empty: bool = False
     invertible: bool = False
     by_name: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    objects: bool = False
 
 
 class Library(Protocol):
@@ -173,14 +180,22 @@ def _why_unknown(cls: type) -> tuple[str, str]:
     )
 
 
-def apply(model: Model, x: Op | Frame, *, step: str | None = None) -> Outputs:
-    """The outputs of a model inside another one. `step` is its name there, for error messages."""
+def options_of(model: Model) -> Mapping[str, Any]:
+    """The options of a model's methods, with their defaults: the keyword-only parameters of its converter."""
+    parameters = inspect.signature(find(model).function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def apply(
+    model: Model, x: Op | Frame, *, step: str | None = None, options: Mapping[str, Any] = MappingProxyType({})
+) -> Outputs:
+    """The outputs of a model, for these options. `step` is its name inside another model, for error messages."""
     with inside(step):
         entry = find(model)
         read: Op | Frame = x.x if isinstance(x, Sparse) and not entry.sparse else x
         if isinstance(read, Frame) and not entry.frames:
             read = read.matrix()
-        outputs = entry.function(model, read)
+        outputs = entry.function(model, read, **options)
         return _contained(model, x, outputs) if "transform" in outputs else outputs
 
 

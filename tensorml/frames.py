@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ OBJECT = np.dtype(object)
 KINDS = "biuf"
 ARRAY, LIST, OBJECTS, PANDAS = "array", "list", "objects", "pandas"
 FRAMES = {PANDAS, "polars", "pyarrow", "modin", "cudf"}
+CATEGORIES = ("Categorical", "Enum")  # narwhals' names of the dtypes of category columns
 EXACT_INTEGERS = 2**53  # float64 holds every integer up to here
 SHOWN_NAMES = 5
 
@@ -27,6 +28,7 @@ class Schema:
     Models compute in dtypes that follow from the input's, so a model has one graph per schema. `inverse`: the input is
     what `transform` returned, on its way back. `container`: "array" (NumPy, torch, SciPy), "list", "objects" (an array
     of Python objects) or a DataFrame's library. `nullable`: a pandas frame's columns of a dtype that is not NumPy's.
+    `categorical`: a frame's columns of a dtype of categories. `options`: the call's options that change the graph.
     """
 
     dtypes: tuple[np.dtype, ...]
@@ -34,6 +36,8 @@ class Schema:
     inverse: bool = False
     container: str = ARRAY
     nullable: tuple[int, ...] = ()
+    categorical: tuple[int, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def uniform(self) -> np.dtype | None:
@@ -55,16 +59,17 @@ class Schema:
         """
         wide = all(dtype.kind != "f" or dtype.itemsize == 8 for dtype in self.dtypes)
         same = self.container in (ARRAY, PANDAS) or (wide and self.container != OBJECTS)
-        return Schema(self.dtypes, None, self.inverse, ARRAY if same else self.container)
+        kept = ARRAY if same and OBJECT not in self.dtypes else self.container
+        return Schema(self.dtypes, None, self.inverse, kept, categorical=self.categorical)
 
     def groups(self) -> dict[str, tuple[np.dtype, list[int]]]:
-        """The graph's inputs: for each name the dtype and the columns in it. Columns without numbers are left out."""
+        """The graph's inputs: for each name the dtype and the columns in it, one column where it holds no numbers."""
         if self.uniform is not None:
             return {"x": (self.uniform, list(range(len(self.dtypes))))}
         groups: dict[str, tuple[np.dtype, list[int]]] = {}
         for i, dtype in enumerate(self.dtypes):
-            if dtype != OBJECT:
-                groups.setdefault(f"x_{dtype}", (dtype, []))[1].append(i)
+            name = f"column_{i}" if dtype == OBJECT else f"x_{dtype}"
+            groups.setdefault(name, (dtype, []))[1].append(i)
         return groups
 
     def inputs(self) -> Op | Frame:
@@ -76,31 +81,38 @@ class Schema:
         for name, (dtype, members) in self.groups().items():
             whole = Input(name, TensorType(("N", len(members)), dtype))
             columns |= {i: Columns(whole, np.array([k])) for k, i in enumerate(members)}
-        if whole is None:
-            raise InputError("no column holds numbers. Encode them before the model, or drop them.")
         framed = self.names is not None or self.container in FRAMES
-        if not framed and self.uniform:
+        if not framed and self.uniform and whole is not None:
             return whole if self.container == ARRAY else Untyped(whole, self.container)
-        library = self.container if self.container in FRAMES else PANDAS
-        ordered = tuple(columns.get(i) for i in range(len(self.dtypes)))
-        return Frame(self.names, ordered, whole if self.uniform else None, library, self.nullable, indexed=True)
+        library = self.container if self.container in {*FRAMES, OBJECTS} else PANDAS
+        return Frame(
+            self.names,
+            tuple(columns[i] for i in range(len(self.dtypes))),
+            whole if self.uniform else None,
+            library,
+            self.nullable,
+            indexed=True,
+            categorical=self.categorical,
+        )
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The columns of a DataFrame inside a graph, each [N, 1] in its own dtype (None: not numbers).
+    """The columns of a DataFrame inside a graph, each [N, 1] in its own dtype (object: no numbers; see ops.HostOp).
 
     names: None where not all labels are strings. whole: the operator [N, F] that holds all columns, where they are of
-    one dtype. library: where the frame is of. nullable: columns of a pandas dtype that is not NumPy's, read as float64.
-    indexed: the rows have the labels that the caller's frame has.
+    one dtype. library: where the frame is of; "objects" for an array of objects. nullable: columns of a pandas dtype
+    that is not NumPy's, read as float64. indexed: the rows have the labels that the caller's frame has. categorical:
+    columns of a dtype of categories, whose values are the categories.
     """
 
     names: tuple[str, ...] | None
-    columns: tuple[Op | None, ...]
+    columns: tuple[Op, ...]
     whole: Op | None = None
     library: str = PANDAS
     nullable: tuple[int, ...] = ()
     indexed: bool = False
+    categorical: tuple[int, ...] = ()
 
     def position(self, name: str) -> int:
         """Where a column stands. Raises InputError if there is none of this name, or more than one."""
@@ -115,8 +127,20 @@ class Frame:
         """Some of the columns, in the order given."""
         names = None if self.names is None else tuple(self.names[i] for i in positions)
         whole = None if self.whole is None else Columns(self.whole, np.array(positions, np.int64))
-        nullable = tuple(k for k, i in enumerate(positions) if i in self.nullable)
-        return Frame(names, tuple(self.columns[i] for i in positions), whole, self.library, nullable, self.indexed)
+        nullable, categorical = (
+            tuple(k for k, i in enumerate(positions) if i in chosen) for chosen in (self.nullable, self.categorical)
+        )
+        columns = tuple(self.columns[i] for i in positions)
+        return Frame(names, columns, whole, self.library, nullable, self.indexed, categorical)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether all columns hold numbers."""
+        return all(column.dtype != OBJECT for column in self.columns)
+
+    def label(self, i: int) -> str:
+        """What to call a column in a message: its name, or its position."""
+        return repr(i if self.names is None else self.names[i])
 
     def matrix(self) -> Op:
         """All columns side by side in the dtype that NumPy finds for them together, as sklearn's check_array does."""
@@ -126,10 +150,10 @@ class Frame:
 
     def array(self) -> Op:
         """What `np.asarray` makes of the frame. Raises InputError where that is an array of objects."""
-        kinds = {column.dtype.kind for column in self.columns if column is not None}
+        kinds = {column.dtype.kind for column in self.columns}
         if self.nullable:
             raise InputError(
-                f"column {self._label(self.nullable[0])} is of a nullable dtype and passes through unchanged: "
+                f"column {self.label(self.nullable[0])} is of a nullable dtype and passes through unchanged: "
                 "what becomes of it depends on its values. Convert it: X.astype('float64')."
             )
         if self.library == PANDAS and "b" in kinds and len(kinds) > 1:
@@ -143,14 +167,11 @@ class Frame:
         if self.whole is not None:
             return self.whole
         for i, column in enumerate(self.columns):
-            if column is None:
+            if column.dtype == OBJECT:
                 raise InputError(
-                    f"column {self._label(i)} does not hold numbers. Encode it before the model, or drop it."
+                    f"column {self.label(i)} does not hold numbers. Encode it before the model, or drop it."
                 )
-        return concat([column for column in self.columns if column is not None])
-
-    def _label(self, i: int) -> str:
-        return repr(i if self.names is None else self.names[i])
+        return concat(list(self.columns))
 
 
 @dataclass(frozen=True)
@@ -186,8 +207,32 @@ class SparseRows:
         return dense
 
 
-def read(x: Any, absent: float = 0.0) -> Batch:
-    """The caller's input as a batch. Raises InputError for what holds no table of numbers. Never writes to x."""
+class CategoryColumn:
+    """A column of categories, [N, 1]: the categories with a None at the end, and each row's code, -1 where missing."""
+
+    def __init__(self, categories: Sequence[Any], codes: np.ndarray):
+        self.categories = np.array([*categories, None], OBJECT)
+        self.codes = codes
+
+    def __getitem__(self, rows: slice) -> CategoryColumn:
+        return CategoryColumn(self.categories[:-1].tolist(), self.codes[rows])
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """function(column), computed for each category once. function: object [K, 1] to [K, 1]."""
+        return function(self.categories[:, None])[self.codes]
+
+    def values(self) -> np.ndarray:
+        """The rows' categories, None where missing. object [N, 1]."""
+        return self.categories[self.codes][:, None]
+
+
+def read(x: Any, absent: float = 0.0, *, objects: bool = False) -> Batch:
+    """The caller's input as a batch. Never writes to x.
+
+    absent: what an entry that a sparse matrix does not store means. objects: an array or a list that holds strings or
+    Python objects is read column by column as it is, instead of as numbers.
+    Raises InputError for what holds no table of numbers.
+    """
     library = type(x).__module__.partition(".")[0]
     if library == "torch":
         return _read_tensor(x)
@@ -197,7 +242,7 @@ def read(x: Any, absent: float = 0.0) -> Batch:
         return _read_pandas(x)
     if library in FRAMES and hasattr(x, "columns"):
         return _read_frame(x, library)
-    return _read_array(x)
+    return _read_objects(x) if objects and _holds_objects(x) else _read_array(x)
 
 
 def names_differ(given: Sequence[str], expected: Sequence[str]) -> str:
@@ -256,6 +301,23 @@ def _read_array(x: Any) -> Batch:
     return Batch(schema, {"x": array}, len(array), "numpy")
 
 
+def _holds_objects(x: Any) -> bool:
+    """Whether NumPy makes strings or objects of x."""
+    try:
+        return np.asarray(x).dtype.kind in "OUS"
+    except ValueError:
+        return False
+
+
+def _read_objects(x: Any) -> Batch:
+    """An array or a list of rows, each column an object column. Raises InputError if it is no table."""
+    array = np.asarray(x, OBJECT)
+    if array.ndim != 2:
+        raise InputError(f"Expected 2D array, got {array.ndim}D array instead. Reshape it: array.reshape(1, -1).")
+    schema = Schema((OBJECT,) * array.shape[1], container=OBJECTS)
+    return Batch(schema, {f"column_{i}": array[:, i : i + 1] for i in range(array.shape[1])}, len(array), "numpy")
+
+
 def _real(array: np.ndarray) -> np.ndarray:
     """The array as real numbers in this machine's byte order. Raises InputError if it holds anything else."""
     if array.dtype.kind == "c":
@@ -304,25 +366,37 @@ def _read_pandas(x: Any) -> Batch:
         schema = Schema((array.dtype,) * len(dtypes), names, container=PANDAS)
         return Batch(schema, {"x": array}, len(x), PANDAS, x.index)
     columns = [_pandas_column(x.iloc[:, i], dtype) for i, dtype in enumerate(dtypes)]
-    nullable = tuple(
-        i for i, dtype in enumerate(dtypes) if not isinstance(dtype, np.dtype) and columns[i].dtype != OBJECT
-    )
-    schema = Schema(tuple(column.dtype for column in columns), names, container=PANDAS, nullable=nullable)
+    nullable = tuple(i for i, dtype in enumerate(dtypes) if not isinstance(dtype, np.dtype) and _numeric(columns[i]))
+    schema = Schema(_dtypes(columns), names, container=PANDAS, nullable=nullable, categorical=_categorical(columns))
     return Batch(schema, _grouped(schema, columns), len(x), PANDAS, x.index)
 
 
-def _pandas_column(series: Any, dtype: Any) -> np.ndarray:
-    """A column as numbers; an object array if it does not hold numbers.
+def _numeric(column: np.ndarray | CategoryColumn) -> bool:
+    return isinstance(column, np.ndarray) and column.dtype != OBJECT
+
+
+def _dtypes(columns: Sequence[np.ndarray | CategoryColumn]) -> tuple[np.dtype, ...]:
+    return tuple(column.dtype if isinstance(column, np.ndarray) else OBJECT for column in columns)
+
+
+def _categorical(columns: Sequence[np.ndarray | CategoryColumn]) -> tuple[int, ...]:
+    return tuple(i for i, column in enumerate(columns) if isinstance(column, CategoryColumn))
+
+
+def _pandas_column(series: Any, dtype: Any) -> np.ndarray | CategoryColumn:
+    """A column as numbers; as categories, or an object array, if it does not hold numbers.
 
     Source: sklearn.utils.validation._pandas_dtype_needs_early_conversion: nullable numbers become float64, NA as NaN.
     """
     from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
     if isinstance(dtype, np.dtype):
-        return _real(series.to_numpy()) if dtype.kind in KINDS + "c" else np.empty(len(series), OBJECT)
+        return _real(series.to_numpy()) if dtype.kind in KINDS + "c" else series.to_numpy(OBJECT)
+    if type(dtype).__name__ == "CategoricalDtype":
+        return CategoryColumn(dtype.categories.tolist(), series.cat.codes.to_numpy())
     numbers = is_bool_dtype(dtype) or is_float_dtype(dtype) or is_integer_dtype(dtype)
-    if not numbers or type(dtype).__name__ in ("CategoricalDtype", "SparseDtype"):
-        return np.empty(len(series), OBJECT)
+    if not numbers or type(dtype).__name__ == "SparseDtype":
+        return series.to_numpy(OBJECT)
     array = series.to_numpy(dtype=np.float64, na_value=np.nan)
     if is_integer_dtype(dtype) and (np.abs(array) >= EXACT_INTEGERS).any():
         raise InputError(f"column {series.name!r} holds integers of 2**53 and more in the nullable dtype {dtype}.")
@@ -335,18 +409,27 @@ def _read_frame(x: Any, library: str) -> Batch:
 
     frame: Any = nw.from_native(x, eager_only=True)
     columns = [_column(frame[name]) for name in frame.columns]
-    schema = Schema(tuple(column.dtype for column in columns), _names(frame.columns), container=library)
+    schema = Schema(_dtypes(columns), _names(frame.columns), container=library, categorical=_categorical(columns))
     return Batch(schema, _grouped(schema, columns), len(frame), library)
 
 
-def _column(series: Any) -> np.ndarray:
-    """A column as numbers, missing entries as NaN; an object array if it does not hold numbers."""
-    array = series.to_numpy() if series.dtype.is_numeric() or str(series.dtype) == "Boolean" else np.empty(0, OBJECT)
-    if str(series.dtype) == "Boolean" and array.dtype == OBJECT:
+def _column(series: Any) -> np.ndarray | CategoryColumn:
+    """A column as numbers, missing entries as NaN; as categories, or an object array, if it does not hold numbers."""
+    kind = str(series.dtype).partition("(")[0]
+    if kind in CATEGORIES:
+        values = series.to_list()
+        place = {value: i for i, value in enumerate(dict.fromkeys(value for value in values if value is not None))}
+        return CategoryColumn(list(place), np.array([place.get(value, -1) for value in values], np.int64))
+    array = series.to_numpy() if series.dtype.is_numeric() or kind == "Boolean" else np.empty(0, OBJECT)
+    if kind == "Boolean" and array.dtype == OBJECT:
         return array.astype(np.float64)
-    return _real(array) if array.dtype.kind in KINDS else np.empty(len(series), OBJECT)
+    return _real(array) if array.dtype.kind in KINDS else np.array([*series.to_list(), None], OBJECT)[:-1]
 
 
-def _grouped(schema: Schema, columns: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _grouped(schema: Schema, columns: Sequence[np.ndarray | CategoryColumn]) -> dict[str, Any]:
     """The columns as the graph's inputs."""
-    return {name: np.column_stack([columns[i] for i in members]) for name, (_, members) in schema.groups().items()}
+    return {name: _stacked([columns[i] for i in members]) for name, (_, members) in schema.groups().items()}
+
+
+def _stacked(columns: list[Any]) -> Any:
+    return columns[0] if isinstance(columns[0], CategoryColumn) else np.column_stack(columns)

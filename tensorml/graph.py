@@ -237,10 +237,15 @@ class Graph:
             raise KeyError(f"no output {missing[0]!r}; there are {', '.join(self.outputs)}")
         return Graph({name: self.outputs[name] for name in names})
 
-    def rewrite(self, rule: Callable[[Op], Op | None]) -> Graph:
-        """The graph in which every operator, operands first, is replaced by what `rule` returns (None: kept)."""
-        new: dict[Op, Op] = {}
+    def rewrite(self, rule: Callable[[Op], Op | None], given: Mapping[Op, Op] | None = None) -> Graph:
+        """The graph in which every operator, operands first, is replaced by what `rule` returns (None: kept).
+
+        given: operators that are replaced by these others, whatever the rule.
+        """
+        new: dict[Op, Op] = dict(given or {})
         for op in self.order:
+            if op in new:
+                continue
             candidate = op.with_operands(new)
             replacement = rule(candidate)
             new[op] = candidate if replacement is None else replacement

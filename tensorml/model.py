@@ -110,9 +110,11 @@ class TensorModel:
 
     def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
-        batch = read(X, self._description.absent)
+        batch = read(X, self._description.absent, objects=self._description.objects)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
-        names = self._outputs(batch.schema, method, options)
+        opened, variant = self._split(options)
+        batch = replace(batch, schema=replace(batch.schema, options=opened))
+        names = self._outputs(batch.schema, method, variant)
         results = self._run(batch, names)
         if parse(names[0])[2] is not None:
             return [results[name] for name in names]
@@ -125,6 +127,13 @@ class TensorModel:
             raise InputError("input_features is not equal to feature_names_in_")
         return np.array(self._description.feature_names_out, dtype=object)
 
+    def _split(self, options: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
+        """The options that make another graph, without those at their default, and the others."""
+        known = self._description.options
+        opened = {name: plain(name, value) for name, value in options.items() if name in known}
+        given = tuple(sorted((name, value) for name, value in opened.items() if value != known[name]))
+        return given, {name: value for name, value in options.items() if name not in known}
+
     def _outputs(self, schema: Schema, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The outputs that a call needs: one, or one per item of a list."""
         variant = ", ".join(
@@ -133,7 +142,8 @@ class TensorModel:
         known = self._programs.outputs(schema)
         names = tuple(name for name in known if parse(name)[:2] == (method, variant))
         if not names:
-            variants = sorted({parse(name)[1] for name in known if parse(name)[0] == method} - {""})
+            variants = {parse(name)[1] for name in known if parse(name)[0] == method} - {""}
+            variants = sorted({*variants, *self._description.options})
             raise InputError(f"{method}() does not take {variant}; it takes {', '.join(variants) or 'no options'}.")
         return names
 
@@ -178,6 +188,17 @@ class TensorModel:
         if batch.origin == "sparse" and not (forward and forward.sparse):
             raise InputError("inverse_transform() of a sparse matrix is not supported. Pass X.toarray().")
         return replace(batch, schema=replace(batch.schema.plain, inverse=True))
+
+
+def plain(name: str, value: Any) -> Any:
+    """An option's value as Python numbers, in tuples. Raises InputError for what is neither a number nor a name."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple | list):
+        return tuple(plain(name, item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"{name} takes numbers, got a {type(value).__name__}.")
 
 
 @cache

@@ -12,12 +12,14 @@ import numpy as np
 
 from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
-from tensorml.frames import EXACT_INTEGERS, Schema
-from tensorml.graph import Const, Graph, Op
-from tensorml.ops import Columns, Label, LabelColumns, Reshape, Sparse, Table, Take, Untyped, concat, ravel
+from tensorml.frames import EXACT_INTEGERS, CategoryColumn, Schema
+from tensorml.graph import Const, Graph, Input, Op
+from tensorml.ops import Columns, HostOp, Label, LabelColumns, Reshape, Sparse, Table, Take, Untyped, concat, ravel
 
 Specialize = Callable[[Schema], Graph]
+Run = Callable[[Mapping[str, Any], int], dict[str, Any]]
 NUMBERS = "biuf"
+KEPT_OPTIONS = 16  # graphs of calls with options that are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,39 @@ def on_host(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else value.cpu().numpy()
 
 
+@dataclass(frozen=True, eq=False)
+class HostColumn:
+    """What a host operator makes of its operand, computed for the rows that are asked for."""
+
+    op: HostOp
+    arrays: Mapping[str, Any]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        operand = self._value(self.op.x, rows)
+        if isinstance(operand, CategoryColumn):
+            return operand.each(self.op.reference)
+        return self.op.reference(operand)
+
+    def _value(self, op: Op, rows: slice) -> Any:
+        if isinstance(op, Input):
+            return self.arrays[op.name][rows]
+        operands = (self._value(operand, rows) for operand in op.operands)
+        return op.reference(*(o.values() if isinstance(o, CategoryColumn) else on_host(o) for o in operands))
+
+
+@dataclass(frozen=True, eq=False)
+class Hosted:
+    """A program with the host operators that make some of its inputs."""
+
+    program: Program
+    columns: Mapping[str, HostOp]
+
+    def __call__(self, arrays: Mapping[str, Any], rows: int) -> dict[str, Any]:
+        """The outputs for all rows."""
+        made = {name: HostColumn(op, arrays) for name, op in self.columns.items()}
+        return self.program({**arrays, **made}, rows)
+
+
 class Programs(ABC):
     """Programs by kind of input and by output. Safe to use from many threads."""
 
@@ -90,8 +125,8 @@ class Programs(ABC):
         """The outputs for this kind of input. Raises InputError if the model does not take it."""
 
     @abstractmethod
-    def program(self, schema: Schema, names: tuple[str, ...]) -> Program:
-        """A program that computes these outputs."""
+    def program(self, schema: Schema, names: tuple[str, ...]) -> Run:
+        """A program that computes these outputs, from arrays by the names of the graph's inputs and their rows."""
 
     @abstractmethod
     def graph(self, schema: Schema | None = None) -> Graph:
@@ -105,7 +140,7 @@ class GraphPrograms(Programs):
         self.graphs = dict(graphs)
         self.executor = executor
         self.specialize = specialize
-        self._programs: dict[tuple[Schema, tuple[str, ...]], Program] = {}
+        self._programs: dict[tuple[Schema, tuple[str, ...]], Run] = {}
         self._decodings: dict[Schema, Mapping[str, Decoding]] = {}
         self._lock = threading.RLock()
 
@@ -118,11 +153,20 @@ class GraphPrograms(Programs):
             with self._lock:
                 graph = self.graphs.get(schema) or self._specialized(schema)
                 self.graphs[schema] = graph
+                self._forget()
         return graph
+
+    def _forget(self) -> None:
+        """Drop the oldest graphs of calls with options: there may be one for each number of trees."""
+        with_options = [schema for schema in self.graphs if schema.options]
+        for schema in with_options[:-KEPT_OPTIONS]:
+            del self.graphs[schema]
+            self._decodings.pop(schema, None)
+            self._programs = {key: run for key, run in self._programs.items() if key[0] != schema}
 
     def _specialized(self, schema: Schema) -> Graph:
         if self.specialize is None:
-            raise unknown_kind(self.graphs)
+            raise unknown_kind(self.graphs, schema)
         try:
             return self.specialize(schema)
         except (UnsupportedModelError, GraphTypeError) as error:
@@ -136,29 +180,43 @@ class GraphPrograms(Programs):
             self._decodings[schema] = found
         return found
 
-    def program(self, schema: Schema, names: tuple[str, ...]) -> Program:
+    def program(self, schema: Schema, names: tuple[str, ...]) -> Run:
         """The compiled part of the graph that these outputs need."""
         key = (schema, names)
         program = self._programs.get(key)
         if program is None:
             with self._lock:
-                program = self._programs.get(key) or self.executor.compile(numeric(self.graph(schema).select(*names)))
+                program = self._programs.get(key) or self._compiled(self.graph(schema).select(*names))
                 self._programs[key] = program
         return program
 
+    def _compiled(self, graph: Graph) -> Run:
+        program, columns = self.executor.compile(numeric(graph)), host_columns(graph)
+        return Hosted(program, columns) if columns else program
 
-def unknown_kind(known: Mapping[Schema, Any]) -> InputError:
+
+def unknown_kind(known: Mapping[Schema, Any], schema: Schema) -> InputError:
     """The error for an input of a kind that a file holds no program for."""
+    if schema.options:
+        given = ", ".join(f"{name}={value!r}" for name, value in schema.options)
+        return InputError(f"this file holds programs for calls without options only, not for {given}. Convert again.")
     dtypes = ", ".join(dict.fromkeys(str(schema.uniform) for schema in known if schema.uniform))
     return InputError(f"this file holds programs for columns that are all {dtypes}. Convert the input to one of these.")
 
 
 def numeric(graph: Graph) -> Graph:
-    """The graph whose outputs are numbers: of a label that is not one, the index; of a sparse matrix, the dense one.
+    """The graph of numbers alone: of a label that is not one, the index; of a sparse matrix, the dense one.
 
-    What only the host acts on (containers) is left out everywhere.
+    What only the host acts on (containers) is left out everywhere; what host operators make are inputs.
     """
-    return Graph({name: _numeric(op) for name, op in graph.outputs.items()}).rewrite(_bare)
+    inputs: dict[Op, Op] = {op: Input(name, op.type) for name, op in host_columns(graph).items()}
+    return Graph({name: _numeric(op) for name, op in graph.outputs.items()}).rewrite(_bare, inputs)
+
+
+def host_columns(graph: Graph) -> dict[str, HostOp]:
+    """The graph's host operators, by the name of the input that each is in the program."""
+    found = [op for op in graph.order if isinstance(op, HostOp)]
+    return {f"host_{k}": op for k, op in enumerate(found)}
 
 
 def _bare(op: Op) -> Op | None:

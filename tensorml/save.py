@@ -91,7 +91,7 @@ def graphs_to_save(model: TensorModel) -> dict[Schema, Graph]:
     for schema in wanted:
         with suppress(InputError):  # a kind of input that the source does not take either
             programs.graph(schema)
-    return dict(programs.graphs)
+    return {schema: graph for schema, graph in programs.graphs.items() if not schema.options}
 
 
 def _way_back(graph: Graph) -> Schema:
@@ -108,7 +108,11 @@ def header(model: TensorModel, graphs: Mapping[Schema, Graph]) -> dict[str, Any]
         "source": asdict(model.source),
         "description": {name: pack(value) for name, value in vars(model.description).items()},
         "invertible": any(schema.inverse for schema in graphs),
-        "schemas": [{**vars(s), "dtypes": [str(dtype) for dtype in s.dtypes]} for s in graphs],
+        "schemas": [
+            {name: value for name, value in vars(s).items() if name != "options"}
+            | {"dtypes": [str(dtype) for dtype in s.dtypes]}
+            for s in graphs
+        ],
     }
 
 
@@ -126,6 +130,7 @@ def read_header(text: str | bytes, path: Path) -> dict[str, Any]:
                 s["inverse"],
                 s["container"],
                 tuple(s["nullable"]),
+                tuple(s["categorical"]),
             )
             for s in facts["schemas"]
         ]

@@ -173,7 +173,7 @@ REFUSED = {
     "no rows": (X[:0], r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1 is required"),
     "a string column": (mixed(a=["x", "y", "z"], b=[1, 2, 3], c=[1, 2, 3]), "column 0 does not hold numbers"),
     "a category": (mixed(a=pd.Categorical([1, 2, 3]), b=[1, 2, 3], c=[1, 2, 3]), "column 0 does not hold numbers"),
-    "only strings": (mixed(a=["x"] * 3, b=["x"] * 3, c=["x"] * 3), "no column holds numbers"),
+    "only strings": (mixed(a=["x"] * 3, b=["x"] * 3, c=["x"] * 3), "column 0 does not hold numbers"),
     "labels of two kinds": (
         pd.DataFrame(X, columns=["a", 1, 2]),
         "only supported if all input features have string names",

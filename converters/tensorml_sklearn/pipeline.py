@@ -12,7 +12,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from tensorml.converter import Outputs, apply, apply_inverse, converter, find, unsupported
 from tensorml.errors import InputError
-from tensorml.frames import LIST, OBJECTS, PANDAS, Frame, names_differ, width_differs
+from tensorml.frames import LIST, OBJECT, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Const, Op
 from tensorml.ops import Columns, Sparse, Table, Untyped, concat, full
 from tensorml_sklearn.describe import contained, container, describe_step, is_identity, names_out
@@ -100,7 +100,7 @@ def as_output(model: Any, x: Op | Frame) -> Op:
         raise InputError("Python objects pass through unchanged. Pass a NumPy array of numbers.")
     if not isinstance(x, Frame):
         return x
-    if x.nullable or x.names is None or any(column is None for column in x.columns):
+    if x.nullable or x.names is None or not x.numeric:
         raise InputError(
             "a DataFrame passes through unchanged, of which some columns are nullable, not numbers, or not named by "
             "strings. Pass X.to_numpy(), or columns of NumPy dtypes."
@@ -200,8 +200,10 @@ def sparse_of(model: Any, arrays: Sequence[Op]) -> Sparse:
 
 def nothing(x: Op | Frame) -> Op:
     """What is left where all columns are dropped: [N, 0] float64."""
-    like = next(column for column in x.columns if column is not None) if isinstance(x, Frame) else x
-    return full(like, (0,), 0.0, np.dtype(np.float64))
+    numbers = [column for column in x.columns if column.dtype != OBJECT] if isinstance(x, Frame) else [x]
+    if not numbers:
+        raise InputError("no column holds numbers. Encode them before the model, or drop them.")
+    return full(numbers[0], (0,), 0.0, np.dtype(np.float64))
 
 
 def weighted(model: Any, part: Op | Frame, weight: Any) -> Op | Frame:
@@ -229,7 +231,7 @@ def _scaled(x: Op, weight: Any) -> Op:
 
 def _scaled_frame(model: Any, frame: Frame, weight: Any) -> Frame:
     """A pandas frame times a number, which is a Python number to pandas: each column keeps its dtype if it can."""
-    if frame.library != PANDAS or frame.nullable or None in frame.columns:
+    if frame.library != PANDAS or frame.nullable or not frame.numeric:
         raise unsupported(
             model,
             "it returns a DataFrame that is not pandas' or has nullable columns or text, and transformer_weights "
@@ -237,6 +239,6 @@ def _scaled_frame(model: Any, frame: Frame, weight: Any) -> Frame:
             "Pass NumPy arrays, or call set_output(transform='default') and leave the weight out",
         )
     number = weight.item() if isinstance(weight, np.generic) else weight
-    scaled = tuple(_scaled(column, number) for column in frame.columns if column is not None)
+    scaled = tuple(_scaled(column, number) for column in frame.columns)
     whole = None if frame.whole is None else _scaled(frame.whole, number)
     return Frame(frame.names, scaled, whole, PANDAS, indexed=frame.indexed)

@@ -1,6 +1,8 @@
-"""Operators that concern the host: what is refused in the data, and what becomes of an output."""
+"""Operators that concern the host: what is refused in the data, what comes of strings, what becomes of an output."""
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 
@@ -61,6 +63,63 @@ class Require(Op):
         if not condition.all():
             raise InputError(self.message)
         return x
+
+
+class HostOp(Op):
+    """An integer for each value of a column that may hold anything: strings, objects, numbers.
+
+    The host computes it before the program of numbers runs, of which it is an input; its operand is an input or
+    computed from inputs alone. A subclass says what one value becomes, `of`. x: [N, C]; result: int64, shape of x.
+    """
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        return TensorType(self.x.shape, np.dtype(np.int64))
+
+    def of(self, value: object) -> int:
+        """What one value becomes: a Python object from an object column, else a NumPy scalar."""
+        raise NotImplementedError
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        if x.dtype == object:
+            return self.of_objects(x)
+        distinct, place = np.unique(x, return_inverse=True)
+        return np.array([self.of(value) for value in distinct], np.int64)[place].reshape(x.shape)
+
+    def of_objects(self, x: np.ndarray) -> np.ndarray:
+        """Each value's integer, computed once for equal values of one type. x: object; result: int64, shape of x."""
+        known: dict[tuple[type, object], int] = {}
+        result = np.empty(x.size, np.int64)
+        for i, value in enumerate(x.reshape(-1).tolist()):
+            key = (type(value), value)
+            try:
+                found = known.get(key)
+            except TypeError:
+                raise InputError(f"a column holds a {type(value).__name__}, which is no category: {value!r}") from None
+            if found is None:
+                found = known[key] = self.of(value)
+            result[i] = found
+        return result.reshape(x.shape)
+
+
+class Code(HostOp):
+    """The position of each value among the categories, -1 where it is none of them. None and NaN are none of them.
+
+    categories: [K], numbers or objects. Values are compared as Python compares them: 1, 1.0 and True are equal.
+    """
+
+    categories: np.ndarray
+
+    @cached_property
+    def position(self) -> dict[object, int]:
+        """The first position of each category."""
+        return {value: i for i, value in reversed(list(enumerate(self.categories.tolist())))}
+
+    def of(self, value: object) -> int:
+        missing = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+        return -1 if missing else self.position.get(value.item() if isinstance(value, np.generic) else value, -1)
 
 
 class Label(Op):

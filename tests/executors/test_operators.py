@@ -46,7 +46,8 @@ def test_tiles_change_no_bit_of_exact_operators(runner: Executor, name: str):
 def test_every_operator_has_a_sample():
     sampled = {type(op) for root in (*SAMPLES.values(),) for op in Graph({"out": root[0]}).order}
     sampled |= {type(op) for op in AT_OUTPUTS.values()}
-    missing = {cls for cls in operators_by_name().values() if cls not in sampled}
+    on_host = {cls for cls in operators_by_name().values() if issubclass(cls, ops.HostOp)}  # tests/test_host.py
+    missing = {cls for cls in operators_by_name().values() if cls not in sampled | on_host}
     assert not missing
 
 

@@ -4,6 +4,7 @@
 
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,10 +20,11 @@ from tensorml.executors.torchscript.program import TorchScriptExecutor, call_scr
 from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
-from tensorml.programs import Decoding, Programs, decoding, numeric, unknown_kind
+from tensorml.programs import Decoding, Programs, Run, decoding, numeric, unknown_kind
 from tensorml.save import pack, read_header, unpack
 
 HEADER = "tensorml.json"
+NOT_IN_NAMES = re.compile(r"\W+")
 FIRST = ("predict", "transform")  # what forward() runs, if the model has it
 
 
@@ -100,7 +102,8 @@ def method_name(output: str) -> str:
     (torch modules have an apply of their own).
     """
     method, variant, _ = parse(output)
-    name = "_".join([method, *(part.removesuffix("=True") for part in variant.split(", ") if part)])
+    parts = [method, *(part.removesuffix("=True") for part in variant.split(", ") if part)]
+    name = "_".join(NOT_IN_NAMES.sub("_", part).strip("_") for part in parts)
     return f"{name}_" if hasattr(nn.Module, name) else name
 
 
@@ -151,10 +154,10 @@ class ScriptPrograms(Programs):
     def outputs(self, schema: Schema) -> Mapping[str, Decoding]:
         """The file's outputs, for the way there or the way back."""
         if schema not in self.decodings:
-            raise unknown_kind(self.decodings)
+            raise unknown_kind(self.decodings, schema)
         return self.decodings[schema]
 
-    def program(self, schema: Schema, names: tuple[str, ...]) -> Program:
+    def program(self, schema: Schema, names: tuple[str, ...]) -> Run:
         """A TorchScript method, which does its own tiling."""
         method = getattr(self.module, method_name(names[0]))
         order = self.methods[method_name(names[0])]
