@@ -170,11 +170,7 @@ class TensorModel:
             if known.n_features not in (None, len(schema.dtypes)):
                 raise InputError(width_differs(len(schema.dtypes), reader, known.n_features))
             schema = schema if known.by_name else schema.plain
-        if batch.rows == 0 and not known.empty:
-            shape = (0, len(schema.dtypes))
-            raise InputError(
-                f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {reader}."
-            )
+        self._require_rows(batch, reader)
         if batch.origin == "sparse" and (not known.sparse or method == "transform"):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
         return replace(batch, schema=schema)
@@ -182,12 +178,19 @@ class TensorModel:
     def _checked_back(self, batch: Batch) -> Batch:
         """The input of `inverse_transform`: sparse only where `transform` is, whose converter returns dense rows."""
         name = self.source.name.rpartition(".")[2]
-        if batch.rows == 0 and not self._description.empty:
-            raise InputError(f"Found array with 0 sample(s) while a minimum of 1 is required by {name}.")
+        self._require_rows(batch, name)
         forward = self._programs.outputs(self._schema).get("transform")
         if batch.origin == "sparse" and not (forward and forward.sparse):
             raise InputError("inverse_transform() of a sparse matrix is not supported. Pass X.toarray().")
         return replace(batch, schema=replace(batch.schema.plain, inverse=True))
+
+    def _require_rows(self, batch: Batch, reader: str) -> None:
+        """Raise InputError for a batch of no rows where the source does not take one."""
+        if batch.rows == 0 and not self._description.empty:
+            shape = (0, len(batch.schema.dtypes))
+            raise InputError(
+                f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {reader}."
+            )
 
 
 def plain(name: str, value: Any) -> Any:

@@ -132,7 +132,7 @@ def test_an_operator_without_rule_is_refused_by_name(runner: Executor):
 def test_rules_cover_all_operators_that_reach_an_executor(runner: Executor):
     host_only = {type(op) for op in AT_OUTPUTS.values()}
     for cls in operators_by_name().values():
-        if cls not in host_only:
+        if cls not in host_only and not issubclass(cls, ops.HostOp):
             assert runner.supports(cls), cls
 
 

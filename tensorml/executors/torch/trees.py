@@ -12,7 +12,6 @@ detour over the leaf's own number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,27 +86,30 @@ def shape_of(op: Descend) -> Shape:
 
 
 def place(op: Descend) -> Placed:
-    """The forest in the way that costs least, in nanoseconds per row on one core."""
+    """The forest in the way that costs least; by a walk where there are few rows."""
     shape = shape_of(op)
-    deepest, trees = max(int(shape.depth.max(initial=0)), 1), len(op.roots)
-    costs: list[tuple[float, Callable[[Descend, Shape], Placed]]] = [
-        (_select_cost(op, shape), place_select),
-        (WALK_STEP * float(shape.depth.sum()), place_nodes),
-        (
-            POSITION_STEP * 2**HEAD * trees * op.codes.dtype.itemsize
-            + WALK_STEP * float(np.maximum(shape.depth - HEAD, 1).sum()),
-            place_descent,
-        ),
-    ]
-    if deepest <= DEEPEST:
-        costs.append((POSITION_STEP * 2**deepest * trees * op.codes.dtype.itemsize, place_all_nodes))
-    chosen, walk = min(costs, key=lambda cost: cost[0])[1](op, shape), place_nodes(op, shape)
-    if not isinstance(walk.module, Walk) or isinstance(chosen.module, Walk):
-        return walk
+    way = cheapest(op, shape)
+    walk = walk_of(op, shape)
+    if way is Walk:
+        return Placed(walk, walked_leaves(op))
+    chosen = Placed(descent_of(op, walk), walked_leaves(op)) if way is Descent else PLACES[way](op, shape)
     slot_of_leaf = np.zeros(int(chosen.leaf.max()) + 1, np.int32)
     slot_of_leaf[chosen.leaf] = np.arange(len(chosen.leaf))
-    few = FEW_ROWS[type(chosen.module)]
-    return Placed(BySize(walk.module, chosen.module, slot_of_leaf[walk.leaf], few), chosen.leaf)
+    return Placed(BySize(walk, chosen.module, slot_of_leaf[walked_leaves(op)], FEW_ROWS[way]), chosen.leaf)
+
+
+def cheapest(op: Descend, shape: Shape) -> type[nn.Module]:
+    """The module that costs least, in nanoseconds per row on one core."""
+    deepest, trees = max(int(shape.depth.max(initial=0)), 1), len(op.roots)
+    position = POSITION_STEP * trees * op.codes.dtype.itemsize
+    costs: dict[type[nn.Module], float] = {
+        Select: _select_cost(op, shape),
+        Walk: WALK_STEP * float(shape.depth.sum()),
+        Descent: position * 2**HEAD + WALK_STEP * float(np.maximum(shape.depth - HEAD, 1).sum()),
+    }
+    if deepest <= DEEPEST:
+        costs[AllNodes] = position * 2**deepest
+    return min(costs, key=lambda module: costs[module])
 
 
 def place_all_nodes(op: Descend, shape: Shape) -> Placed:
@@ -211,15 +213,16 @@ def _left_to_right(op: Descend, shape: Shape, first: np.ndarray, count: int) -> 
     return leaf
 
 
-def place_descent(op: Descend, shape: Shape) -> Placed:
-    """The first levels of deep trees by comparing all their nodes, the others by a walk."""
-    walk, content = place_nodes(op, shape), _walked(op)
-    if not isinstance(walk.module, Walk):
-        return walk
+PLACES = {AllNodes: place_all_nodes, Select: place_select}
+
+
+def descent_of(op: Descend, walk: Walk) -> Descent:
+    """The first levels of deep trees by comparing all their nodes, the others by the walk."""
+    content = _walked(op)
     head, nodes = _perfect(op, HEAD)
     place = np.empty(len(content), np.int64)
     place[content + (content < 0) * len(content)] = np.arange(len(content))  # a leaf ~l is counted from the end
-    return Placed(Descent(head, walk.module, place[nodes + (nodes < 0) * len(content)]), walk.leaf)
+    return Descent(head, walk, place[nodes + (nodes < 0) * len(content)])
 
 
 def _walked(op: Descend) -> np.ndarray:
@@ -227,15 +230,20 @@ def _walked(op: Descend) -> np.ndarray:
     return np.concatenate([op.roots, np.stack([op.left, op.right], axis=1).reshape(-1)]).astype(np.int64)
 
 
-def place_nodes(op: Descend, shape: Shape) -> Placed:
+def walked_leaves(op: Descend) -> np.ndarray:
+    """The leaf at each slot of the walk, 0 at inner nodes. int64 [M]."""
+    content = _walked(op)
+    return np.where(content >= 0, 0, ~content)
+
+
+def walk_of(op: Descend, shape: Shape) -> Walk:
     """Trees as nodes in one table: the children of inner node i at T + 2i and T + 2i + 1, after the T roots."""
     depth = max(int(shape.depth.max(initial=0)), 1)
     trees, inner, content = len(op.roots), len(op.column), _walked(op)
     is_inner = content >= 0
     test = np.where(is_inner, (_at(op.column, content) << 32) + _at(op.rank, content), 0x7FFFFFFF)
     left = np.where(is_inner, trees + 2 * content, np.arange(trees + 2 * inner))
-    leaf = np.where(is_inner, 0, ~content)
-    return Placed(Walk(test, left, np.arange(trees), depth), leaf)
+    return Walk(test, left, np.arange(trees), depth)
 
 
 def descend(op: Descend, emitter: Emitter, codes: Proxy) -> Proxy:
