@@ -1,4 +1,4 @@
-"""Operators that turn values into small integers: by rank among boundaries, by membership in a table."""
+"""Operators that turn values into small integers: by rank among boundaries, by place or membership in a table."""
 
 from __future__ import annotations
 
@@ -73,3 +73,25 @@ class Lookup(Op):
         inside = low & (value < size)
         index = np.where(np.isnan(value), size + 1, np.where(inside, value, size)).astype(np.int64)
         return self.table[np.arange(len(self.source)), index]
+
+
+class Find(Op):
+    """The position of each value among the keys, the number of keys where it is none of them.
+
+    x: int64 [N, K]; keys: int64 [R], ascending, each once. Result: int64 [N, K]. Exact in every executor.
+    """
+
+    x: Op
+    keys: np.ndarray
+
+    def infer(self) -> TensorType:
+        integers = self.x.dtype == self.keys.dtype == np.dtype(np.int64)
+        if not integers or (self.keys[1:] <= self.keys[:-1]).any():
+            raise GraphTypeError(f"Find among {self.keys.dtype} keys, which must ascend, does not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        place = np.searchsorted(self.keys, x)
+        found = np.append(self.keys, 0)[place] == x
+        return np.where(found & (place < len(self.keys)), place, len(self.keys))

@@ -293,5 +293,16 @@ def lookup(op: ops.Lookup, emitter: Emitter, x: Proxy) -> Proxy:
     return emitter.constant(np.ascontiguousarray(op.table).reshape(-1)).take(flat)
 
 
+@rules.rule(ops.Find)
+def find(op: ops.Find, emitter: Emitter, x: Proxy) -> Proxy:
+    """The place in the sorted keys, if the key there is the value."""
+    count = emitter.constant(np.array(len(op.keys), np.int64))
+    if not len(op.keys):
+        return x.mul(0)
+    keys, values = emitter.constant(np.ascontiguousarray(op.keys)), x.contiguous()
+    place = emitter.proxy(emitter.graph.call_function(torch.searchsorted, (keys.node, values.node)))
+    return place.where(keys.take(place.clamp(max=len(op.keys) - 1)).eq(x), count)
+
+
 rules.rule(ops.Descend)(descend)
 rules.rule(ops.LeafSum)(leaf_sum)
