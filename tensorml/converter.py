@@ -250,14 +250,17 @@ def once_per_model(function: F) -> F:
 
     The model must not change: `convert` works on its own copy.
     """
-    known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+    known: dict[int, tuple[weakref.ref[Any], Any]] = {}  # by identity: CatBoost's models cannot be hashed
     lock = threading.RLock()
 
     @wraps(function)
     def remembered(model: Model) -> Any:
+        key = id(model)
         with lock:
-            if model not in known:
-                known[model] = function(model)
-            return known[model]
+            found = known.get(key)
+            if found is None or found[0]() is not model:
+                found = weakref.ref(model, lambda _: known.pop(key, None)), function(model)
+                known[key] = found
+            return found[1]
 
     return remembered  # pyright: ignore[reportReturnType]
