@@ -218,8 +218,12 @@ class CategoryColumn:
         return CategoryColumn(self.categories[:-1].tolist(), self.codes[rows])
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """function(column), computed for each category once. function: object [K, 1] to [K, 1]."""
-        return function(self.categories[:, None])[self.codes]
+        """function(column), computed for each category once. function: object [K, 1] to [K, 1].
+
+        It gets None only where a row's category is missing: some functions refuse that.
+        """
+        known = self.categories if (self.codes < 0).any() else self.categories[:-1]
+        return function(known[:, None])[self.codes]
 
     def values(self) -> np.ndarray:
         """The rows' categories, None where missing. object [N, 1]."""
