@@ -20,7 +20,9 @@ from tensorml.report import Table
 DONE, NO, WRONG_CALL = 0, 1, 2
 TRUST = "load the pickle: this executes whatever code it holds"
 MODEL = "a fitted model: .pkl or .joblib (with --trust-pickle), or XGBoost's own .json or .ubj"
-ON_HOST = ("Input", "Const", "Label", "LabelColumns", "Sparse", "Table", "Untyped")  # no executor meets them
+ON_HOST = (  # no executor meets them
+    *("Input", "Const", "Label", "LabelColumns", "BatchSecond", "Paths", "Sparse", "Table", "Untyped"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

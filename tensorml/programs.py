@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,21 @@ from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
 from tensorml.frames import EXACT_INTEGERS, CategoryColumn, Schema
 from tensorml.graph import Const, Graph, Input, Op
-from tensorml.ops import Columns, HostOp, Label, LabelColumns, Reshape, Sparse, Table, Take, Untyped, concat, ravel
+from tensorml.ops import (
+    BatchSecond,
+    Columns,
+    HostOp,
+    Label,
+    LabelColumns,
+    Paths,
+    Reshape,
+    Sparse,
+    Table,
+    Take,
+    Untyped,
+    concat,
+    ravel,
+)
 
 Specialize = Callable[[Schema], Graph]
 Run = Callable[[Mapping[str, Any], int], dict[str, Any]]
@@ -23,11 +38,50 @@ KEPT_OPTIONS = 16  # graphs of calls with options that are kept
 
 
 @dataclass(frozen=True, eq=False)
+class PathTable:
+    """The nodes on the way to each leaf of an ensemble: see `ops.Paths`."""
+
+    parent: np.ndarray
+    leaf: np.ndarray
+    starts: np.ndarray
+    single: bool
+    index: np.dtype
+
+    @cached_property
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The nodes on the way to each leaf, the root first, leaf after leaf; where each leaf's begin. int64."""
+        levels, node = [self.leaf], self.leaf
+        while (node >= 0).any():
+            node = np.where(node >= 0, self.parent[node], -1)
+            levels.append(node)
+        ways = np.stack(levels[::-1], axis=1)
+        return ways[ways >= 0], np.cumsum([0, *(ways >= 0).sum(axis=1)])
+
+    def __call__(self, leaves: np.ndarray) -> Any:
+        """The matrix of ones, with `starts` unless `single`. leaves: [N, T]. Memory: a few times the result's.
+
+        Source: sklearn.tree._tree.Tree.decision_path, sklearn.ensemble._forest.BaseForest.decision_path.
+        """
+        from scipy.sparse import csr_matrix
+
+        nodes, begins = self.nodes
+        count = np.diff(begins)[leaves]
+        ends = np.cumsum(count.sum(axis=1))
+        first = begins[leaves].ravel() - (np.cumsum(count) - count.ravel())
+        indices = nodes[np.repeat(first, count.ravel()) + np.arange(count.sum())]
+        ones, rows = np.ones(len(indices), np.int64), np.concatenate([[0], ends])
+        matrix = csr_matrix((ones, indices, rows), shape=(len(leaves), len(self.parent)))
+        matrix.indices, matrix.indptr = (a.astype(self.index, copy=False) for a in (matrix.indices, matrix.indptr))
+        return matrix if self.single else (matrix, self.starts.copy())
+
+
+@dataclass(frozen=True, eq=False)
 class Decoding:
     """What becomes of an output's numbers: class labels by index (strings, objects), a sparse matrix or a DataFrame.
 
     classes: the labels; for an output of several columns (`columns`), those of each. library: of the DataFrame, with
-    the `names` and `dtypes` of its columns; `indexed`: it takes the row labels of the caller's frame.
+    the `names` and `dtypes` of its columns; `indexed`: it takes the row labels of the caller's frame. batch_second: the
+    first two dimensions are exchanged. paths: of trees, from the leaves.
     """
 
     classes: tuple[np.ndarray, ...] = ()
@@ -37,6 +91,8 @@ class Decoding:
     names: tuple[str, ...] = ()
     dtypes: tuple[np.dtype, ...] = ()
     indexed: bool = False
+    batch_second: bool = False
+    paths: PathTable | None = None
 
     def __call__(self, value: Any, index: Any = None) -> Any:
         """What the caller gets. index: the row labels of the caller's frame, None if it has none."""
@@ -50,7 +106,9 @@ class Decoding:
             from scipy.sparse import csr_matrix
 
             return csr_matrix(on_host(value))
-        return value
+        if self.paths is not None:
+            return self.paths(on_host(value))
+        return value.swapaxes(0, 1) if self.batch_second else value
 
 
 def frame(library: str, value: np.ndarray, names: tuple[str, ...], dtypes: tuple[np.dtype, ...], index: Any) -> Any:
@@ -221,7 +279,7 @@ def host_columns(graph: Graph) -> dict[str, HostOp]:
 
 def _bare(op: Op) -> Op | None:
     match op:
-        case Untyped(x=x) | Sparse(x=x):
+        case Untyped(x=x) | Sparse(x=x) | BatchSecond(x=x):
             return x
         case Table(parts=parts):
             return concat(parts)
@@ -234,6 +292,8 @@ def _numeric(op: Op) -> Op:
             return Take(Const(classes), index) if classes.dtype.kind in NUMBERS else index
         case LabelColumns(index=index, classes=classes):
             return _label_columns(index, classes) if classes[0].dtype.kind in NUMBERS else index
+        case Paths(leaves=leaves):
+            return leaves
     return op
 
 
@@ -251,6 +311,10 @@ def decoding(op: Op) -> Decoding:
             return Decoding(classes, columns=True)
         case Sparse():
             return Decoding(sparse=True)
+        case BatchSecond():
+            return Decoding(batch_second=True)
+        case Paths(parent=parent, leaf=leaf, starts=starts, single=single, index=index):
+            return Decoding(paths=PathTable(parent, leaf, starts, single, index))
         case Table(names=names, library=library, indexed=indexed):
             return Decoding(library=library, names=names, dtypes=op.dtypes, indexed=indexed)
     return Decoding()

@@ -87,6 +87,15 @@ def leaf_sum(leaves: ops.Descend, outputs: int, dtype: type, *, grouped: bool) -
     return ops.LeafSum(leaves, values, np.linspace(-1, 1, outputs).astype(dtype), output)
 
 
+def nodes_of(leaves: ops.Descend) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For `ops.Paths`: the parents of inner nodes and, behind them, leaves; the leaves; all nodes as one tree."""
+    inner, count = len(leaves.left), int(max(~leaves.left.min(), ~leaves.right.min(), ~leaves.roots.min())) + 1
+    parent = np.full(inner + count, -1)
+    for children in (leaves.left, leaves.right):
+        parent[np.where(children >= 0, children, inner + ~children)] = np.arange(inner)
+    return parent, inner + np.arange(count), np.array([0, len(parent)])
+
+
 RANK = ops.Rank(
     X["special"],
     np.array([2, 0, 2]),
@@ -153,6 +162,8 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "reduce max": (ops.ReduceMax(X["special"]), 0),
     "arg max": (ops.ArgMax(X["special"]), 0),
     "arg max with ties": (ops.ArgMax(X["integer"]), 0),
+    "weighted median": (ops.WeightedMedian(X["special"], np.array([0.3, 1.0, 0.0, 0.9])), 0),
+    "weighted median of equals": (ops.WeightedMedian(ops.Cast(X["integer"], np.dtype(np.float64)), np.ones(4)), 0),
     "softmax": (ops.Softmax(X["plain"]), 1e-13),
     "softmax of special values": (ops.Softmax(X["special"]), 1e-13),
     "log softmax": (ops.LogSoftmax(X["plain"]), 1e-12),
@@ -205,3 +216,5 @@ AT_OUTPUTS: dict[str, Op] = {
     "untyped": ops.Untyped(X["plain32"], "list"),
     "table of two dtypes": ops.Table((X["plain32"], X["integer"]), tuple("abcdefgh"), "pandas", True),
 }
+    "batch second": ops.BatchSecond(ops.Reshape(X["plain"], (2, 2))),
+    "paths": ops.Paths(SHALLOW, *nodes_of(SHALLOW), False, np.dtype(np.int64)),

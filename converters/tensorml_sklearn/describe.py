@@ -115,12 +115,17 @@ def container(model: Any) -> str | None:
     return None if chosen == "default" else chosen
 
 
+def sparse_arrays() -> bool:
+    """Whether scikit-learn is set to return SciPy's sparse arrays in place of its sparse matrices."""
+    return get_config().get("sparse_interface", "spmatrix") != "spmatrix"
+
+
 def contained(model: Any, x: Op | Frame, result: Op) -> Op:
     """What `transform` returned for x, as a Table where the model was set to return DataFrames.
 
     Source: sklearn.utils._set_output._wrap_data_with_container.
     """
-    if isinstance(result, Sparse) and get_config().get("sparse_interface", "spmatrix") != "spmatrix":
+    if isinstance(result, Sparse) and sparse_arrays():
         raise unsupported(
             model, "scikit-learn is set to return sparse arrays", "set_config(sparse_interface='spmatrix')"
         )

@@ -7,35 +7,60 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import hstack
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils import get_tags
 
 from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model
 from tensorml.graph import Const, Op
-from tensorml.ops import ArgMax, Columns, LabelColumns, Log, Reshape, Take, cast, concat, ravel
+from tensorml.ops import ArgMax, Columns, LabelColumns, Log, Paths, Reshape, Take, cast, concat, ravel
 from tensorml.trees import Forest, below
-from tensorml_sklearn.describe import finite, labelled
+from tensorml_sklearn.describe import finite, labelled, sparse_arrays
 
 FLOAT32 = np.dtype(np.float32)
 Tree = Any  # sklearn.tree._tree.Tree, a Cython class
+TREE_CLASSIFIERS = (DecisionTreeClassifier, ExtraTreeClassifier)
+TREE_REGRESSORS = (DecisionTreeRegressor, ExtraTreeRegressor)
 
 
 @dataclass(frozen=True)
 class Trees:
-    """An ensemble's trees. values: float64 [L, O, C], what each leaf holds; node: int64 [L], its number for `apply`."""
+    """An ensemble's trees. values: float64 [L, O, C], what each leaf holds; node: int64 [L], its number for `apply`.
+
+    first: the first of the trees.
+    """
 
     forest: Forest
     values: np.ndarray
     node: np.ndarray
+    first: Tree
 
     def apply(self, leaves: Op) -> Op:
         """The node numbers of the leaves. int64, the shape of `leaves`."""
         return Take(Const(self.node), leaves)
 
+    def paths(self, leaves: Op, *, single: bool = False) -> Outputs:
+        """`decision_path`, from the leaves [N, T]; nothing where scikit-learn is set to return sparse arrays.
 
-def read_trees(trees: Sequence[Tree]) -> Trees:
+        The dtype of the matrix's indices depends on the versions of scikit-learn and SciPy: a tree is asked for it.
+        Source: sklearn.tree._tree.Tree.decision_path, sklearn.ensemble._forest.BaseForest.decision_path.
+        """
+        if sparse_arrays():
+            return {}
+        forest, inner = self.forest, self.forest.inner
+        parent = np.full(len(forest.left), -1, np.int64)
+        parent[forest.left[inner]] = inner
+        parent[forest.right[inner]] = inner
+        starts = np.append(forest.roots, len(forest.left))
+        path = self.first.decision_path(np.zeros((1, self.first.n_features), FLOAT32))
+        index = (path if single else hstack([path, path]).tocsr()).indices.dtype
+        return {"decision_path": Paths(leaves, parent, forest.leaf, starts, single, index)}
+
+
+def read_trees(trees: Sequence[Tree], columns: Sequence[np.ndarray] | None = None) -> Trees:
     """The trees of an ensemble. A row goes right if its float32 value is greater than the float64 threshold.
 
+    columns: for each tree, the columns of X that its features are; without it, they are the same.
     Source: sklearn.tree._tree.Tree._apply_dense: X is float32, `X[i, feature] <= threshold` goes left, and NaN as
     `missing_go_to_left` says.
     """
@@ -44,9 +69,12 @@ def read_trees(trees: Sequence[Tree]) -> Trees:
     shift = np.repeat(roots, counts)
     left = np.concatenate([tree.children_left for tree in trees])
     right = np.concatenate([tree.children_right for tree in trees])
+    features = [tree.feature for tree in trees]
+    if columns is not None:
+        features = [np.where(f < 0, f, np.asarray(own)[f]) for f, own in zip(features, columns, strict=True)]
     forest = Forest(
         roots=roots,
-        feature=np.concatenate([tree.feature for tree in trees]),
+        feature=np.concatenate(features),
         threshold=below(np.concatenate([tree.threshold for tree in trees]), FLOAT32),
         nan_right=~np.concatenate([tree.missing_go_to_left for tree in trees]).astype(bool),
         left=np.where(left < 0, -1, left + shift),
@@ -54,7 +82,7 @@ def read_trees(trees: Sequence[Tree]) -> Trees:
         strict=True,
     )
     values = np.concatenate([tree.value for tree in trees])[forest.leaf]
-    return Trees(forest, values, (np.arange(len(left)) - shift)[forest.leaf])
+    return Trees(forest, values, (np.arange(len(left)) - shift)[forest.leaf], trees[0])
 
 
 def tree_input(model: object, x: Op, *, nan: bool) -> Op:
@@ -72,27 +100,28 @@ def _single(model: Any) -> Trees:
     return read_trees([fitted_attribute(model, "tree_")])
 
 
-def _held(model: Any, x: Op) -> tuple[Trees, Op, Op]:
-    """The tree, the leaf of each row [N], and what it holds, [N, O, C]."""
+def _held(model: Any, x: Op) -> tuple[Trees, Op, Outputs]:
+    """The tree, what the leaf of each row holds, [N, O, C], and the methods of all trees."""
     trees = _single(model)
-    leaf = ravel(trees.forest.descend(tree_input(model, x, nan=takes_nan(model))))
-    return trees, leaf, Take(Const(trees.values), leaf)
+    leaves = trees.forest.descend(tree_input(model, x, nan=takes_nan(model)))
+    leaf = ravel(leaves)
+    held = Take(Const(trees.values), leaf)
+    return trees, held, {"apply": trees.apply(leaf), **trees.paths(leaves, single=True)}
 
 
-@converter(DecisionTreeRegressor, ExtraTreeRegressor)
+@converter(*TREE_REGRESSORS)
 def tree_regressor(model: Any, x: Op) -> Outputs:
     """What the leaf holds: [N], or [N, O] for several outputs. Source: BaseDecisionTree.predict."""
-    trees, leaf, held = _held(model, x)
-    outputs = Reshape(held, () if model.n_outputs_ == 1 else (model.n_outputs_,))
-    return {"predict": outputs, "apply": trees.apply(leaf)}
+    _, held, leaves = _held(model, x)
+    return {"predict": Reshape(held, () if model.n_outputs_ == 1 else (model.n_outputs_,)), **leaves}
 
 
-@converter(DecisionTreeClassifier, ExtraTreeClassifier)
+@converter(*TREE_CLASSIFIERS)
 def tree_classifier(model: Any, x: Op) -> Outputs:
     """The class fractions of the leaf. Source: sklearn.tree._classes.DecisionTreeClassifier.predict_proba."""
-    trees, leaf, held = _held(model, x)
+    trees, held, leaves = _held(model, x)
     flat = Reshape(held, (trees.values.shape[1] * trees.values.shape[2],))
-    return {**classify(model, by_output(model, flat, trees.values.shape[2])), "apply": trees.apply(leaf)}
+    return {**classify(model, by_output(model, flat, trees.values.shape[2])), **leaves}
 
 
 def by_output(model: Any, held: Op, width: int) -> list[Op]:

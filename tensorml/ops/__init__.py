@@ -30,11 +30,13 @@ from tensorml.ops.elementwise import Where as Where
 from tensorml.ops.elementwise import cast as cast
 from tensorml.ops.hash import CategoryHash as CategoryHash
 from tensorml.ops.hash import Float32 as Float32
+from tensorml.ops.host import BatchSecond as BatchSecond
 from tensorml.ops.host import Code as Code
 from tensorml.ops.host import Finite as Finite
 from tensorml.ops.host import HostOp as HostOp
 from tensorml.ops.host import Label as Label
 from tensorml.ops.host import LabelColumns as LabelColumns
+from tensorml.ops.host import Paths as Paths
 from tensorml.ops.host import Require as Require
 from tensorml.ops.host import Sparse as Sparse
 from tensorml.ops.host import Table as Table
@@ -55,6 +57,7 @@ from tensorml.ops.reduce import ReduceMax as ReduceMax
 from tensorml.ops.reduce import ReduceSum as ReduceSum
 from tensorml.ops.reduce import Softmax as Softmax
 from tensorml.ops.table import Find as Find
+from tensorml.ops.reduce import WeightedMedian as WeightedMedian
 from tensorml.ops.table import Lookup as Lookup
 from tensorml.ops.table import Rank as Rank
 from tensorml.ops.trees import Descend as Descend

@@ -88,6 +88,10 @@ class HostOp(Op):
         distinct, place = np.unique(x, return_inverse=True)
         return np.array([self.of(value) for value in distinct], np.int64)[place].reshape(x.shape)
 
+    def of_categories(self, categories: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """The integers of a column of categories. categories: object [K, 1]; codes: int [N]; result: int64 [N, 1]."""
+        return self.reference(categories)[codes]
+
     def of_objects(self, x: np.ndarray) -> np.ndarray:
         """Each value's integer, computed once for equal values of one type. x: object; result: int64, shape of x."""
         known: dict[tuple[type, object], int] = {}
@@ -105,12 +109,13 @@ class HostOp(Op):
 
 
 class Code(HostOp):
-    """The position of each value among the categories, -1 where it is none of them. None and NaN are none of them.
+    """The position of each value among the categories, -1 where it is missing (None, NaN), `unknown` for all others.
 
     categories: [K], numbers or objects. Values are compared as Python compares them: 1, 1.0 and True are equal.
     """
 
     categories: np.ndarray
+    unknown: int = -1
 
     @cached_property
     def position(self) -> dict[object, int]:
@@ -119,7 +124,18 @@ class Code(HostOp):
 
     def of(self, value: object) -> int:
         missing = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
-        return -1 if missing else self.position.get(value.item() if isinstance(value, np.generic) else value, -1)
+        plain = value.item() if isinstance(value, np.generic) else value
+        return -1 if missing else self.position.get(plain, self.unknown)
+
+
+class OwnCode(HostOp):
+    """The code of each value in its own column of categories: its place among what the caller's frame lists, or -1."""
+
+    def of_categories(self, categories: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        return codes.astype(np.int64)[:, None]
+
+    def of(self, value: object) -> int:
+        raise InputError("a column of categories was expected: its codes are what the model reads.")
 
 
 class Label(Op):
@@ -171,6 +187,51 @@ class Sparse(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         return operands[0]
+
+
+class BatchSecond(Op):
+    """`x`, which the caller gets with its first two dimensions exchanged. x: [N, M, ...]; the caller's: [M, N, ...]."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        if len(self.x.shape) < 2:
+            raise GraphTypeError(f"BatchSecond does not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0]
+
+
+class Paths(Op):
+    """The nodes on the way to each row's leaves, which the caller gets as a SciPy CSR matrix of ones, a column a node.
+
+    Programs compute the leaves alone; the host looks the nodes up. leaves: int32 [N, T], as `Descend` returns them;
+    parent: int64 [M], of each node of all trees, -1 for a root; leaf: int64 [L], the node that is leaf i; starts:
+    int64 [T + 1], where each tree's nodes start, which the caller gets too unless `single`; index: the dtype of the
+    matrix's indices. The reference is dense: int64 [N, M].
+    """
+
+    leaves: Op
+    parent: np.ndarray
+    leaf: np.ndarray
+    starts: np.ndarray
+    single: bool
+    index: np.dtype
+
+    def infer(self) -> TensorType:
+        if self.leaves.dtype != np.dtype(np.int32) or len(self.leaves.shape) != 2:
+            raise GraphTypeError(f"Paths takes int32 leaves [N, T], not {self.leaves.type}")
+        return TensorType((self.leaves.shape[0], len(self.parent)), np.dtype(np.int64))
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        passed = np.zeros((len(operands[0]), len(self.parent)), np.int64)
+        node = self.leaf[operands[0]]
+        while (node >= 0).any():
+            row, tree = np.nonzero(node >= 0)
+            passed[row, node[row, tree]] = 1
+            node = np.where(node >= 0, self.parent[node], -1)
+        return passed
 
 
 class Untyped(Op):

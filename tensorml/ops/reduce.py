@@ -74,3 +74,29 @@ class LogSoftmax(RowOp):
         with np.errstate(all="ignore"):
             shifted = x - x.max(axis=1, keepdims=True)
             return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+class WeightedMedian(RowOp):
+    """The element of each row at which the weights of the elements up to it, by size, reach half of all weights.
+
+    x: [N, C] float; weights: float64 [C], none negative. Result: [N, 1], dtype of x. Weights are added by size of
+    their elements; executors may order equal elements differently, so that rounding may move a sum across the half.
+    """
+
+    weights: np.ndarray
+
+    def infer(self) -> TensorType:
+        if self.weights.shape != (self.x.columns,) or self.weights.dtype != np.dtype(np.float64):
+            raise GraphTypeError(f"WeightedMedian by {self.weights.dtype}{self.weights.shape} of {self.x.type}")
+        return super().infer()
+
+    def scratch_bytes(self) -> int:
+        """The sorted elements, their order, the sums of weights and what is compared with them."""
+        return 33 * self.x.columns
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        order = np.argsort(x, axis=1)
+        reached = np.cumsum(self.weights[order], axis=1)
+        place = (reached >= 0.5 * reached[:, -1:]).argmax(axis=1)
+        return np.take_along_axis(x, np.take_along_axis(order, place[:, None], axis=1), axis=1)

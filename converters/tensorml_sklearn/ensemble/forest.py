@@ -10,11 +10,12 @@ from sklearn.ensemble import (
     ExtraTreesRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
 )
 
-from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model
-from tensorml.graph import Op
-from tensorml.ops import LeafSum, ravel
+from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model, unsupported
+from tensorml.graph import Const, Op
+from tensorml.ops import LeafSum, OneHot, Sparse, ravel
 from tensorml_sklearn.tree import Trees, by_output, classify, read_trees, takes_nan, tree_input
 
 
@@ -43,11 +44,31 @@ def forest_regressor(model: Any, x: Op) -> Outputs:
     Source: sklearn.ensemble._forest.ForestRegressor.predict.
     """
     trees, leaves, mean = _mean(model, x)
-    return {"predict": ravel(mean) if model.n_outputs_ == 1 else mean, "apply": trees.apply(leaves)}
+    predicted = ravel(mean) if model.n_outputs_ == 1 else mean
+    return {"predict": predicted, "apply": trees.apply(leaves), **trees.paths(leaves)}
 
 
 @converter(RandomForestClassifier, ExtraTreesClassifier)
 def forest_classifier(model: Any, x: Op) -> Outputs:
     """The mean of the trees' class fractions. Source: sklearn.ensemble._forest.ForestClassifier.predict_proba."""
     trees, leaves, mean = _mean(model, x)
-    return {**classify(model, by_output(model, mean, trees.values.shape[2])), "apply": trees.apply(leaves)}
+    methods = classify(model, by_output(model, mean, trees.values.shape[2]))
+    return {**methods, "apply": trees.apply(leaves), **trees.paths(leaves)}
+
+
+@converter(RandomTreesEmbedding)
+def random_trees_embedding(model: RandomTreesEmbedding, x: Op) -> Outputs:
+    """A 1 in the column of the leaf that a row reaches in each tree. float64 [N, leaves], sparse if so set.
+
+    Source: sklearn.ensemble._forest.RandomTreesEmbedding.transform: a OneHotEncoder of `apply`.
+    """
+    trees = _forest(model)
+    leaves = trees.forest.descend(tree_input(model, x, nan=takes_nan(model.estimators_[0])))
+    counts = np.diff(np.append(np.searchsorted(trees.forest.leaf, trees.forest.roots), len(trees.forest.leaf)))
+    known = model.one_hot_encoder_.categories_
+    if not np.array_equal(np.concatenate(known), trees.node):
+        raise unsupported(model, "its encoder does not know all leaves of its trees", "Fit it anew, in one call of fit")
+    codes = leaves - Const((np.cumsum(counts) - counts).astype(np.int32))
+    columns = OneHot(codes, tuple(int(count) for count in counts), np.dtype(np.float64))
+    transformed = Sparse(columns) if model.one_hot_encoder_.sparse_output else columns
+    return {"transform": transformed, "apply": trees.apply(leaves), **trees.paths(leaves)}

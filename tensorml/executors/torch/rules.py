@@ -208,6 +208,23 @@ def log_softmax(op: ops.LogSoftmax, emitter: Emitter, x: Proxy) -> Proxy:
 
 
 @rules.rule(ops.Columns)
+class Median(nn.Module):
+    """The element at which the weights up to it reach half of all, in each row."""
+
+    def forward(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """x: [N, C]; weights: float64 [C]; result: [N, 1]."""
+        values, order = torch.sort(x, stable=True, dim=1)
+        reached = weights.take(order).cumsum(1)
+        half = reached.narrow(1, x.size(1) - 1, 1) * 0.5
+        return values.gather(1, reached.ge(half).to(torch.uint8).argmax(1, keepdim=True))
+
+
+@rules.rule(ops.WeightedMedian)
+def weighted_median(op: ops.WeightedMedian, emitter: Emitter, x: Proxy) -> Proxy:
+    """A stable sort, and the sums of weights in its order."""
+    return emitter.call(Median(), x, emitter.constant(op.weights))
+
+
 def columns(op: ops.Columns, emitter: Emitter, x: Proxy) -> Proxy:
     """A view where the columns are adjacent, else a copy."""
     start, count = int(op.indices[0]) if len(op.indices) else 0, len(op.indices)
