@@ -1,0 +1,262 @@
+"""Converters for CatBoost's models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
+
+from tensorml.converter import Description, Outputs, converter, unsupported
+from tensorml.errors import InputError, NotFittedError, qualified_name
+from tensorml.frames import Frame
+from tensorml.graph import Const, Op
+from tensorml.ops import ArgMax, Cast, Columns, Concat, Fill, Label, LeafSum, Require, Reshape, Take, cast, ravel
+from tensorml_catboost.objectives import (
+    FLOAT64,
+    INT64,
+    LABELS,
+    external,
+    fast_exp,
+    log_probability,
+    loss,
+    probability,
+    threshold,
+    with_uncertainty,
+)
+from tensorml_catboost.trees import FLOAT32, Export, ensemble, export
+
+UINT32 = np.dtype(np.uint32)
+RAW = "RawFormulaVal"
+
+
+def describe(model: CatBoost) -> Description:
+    """Width, names and classes of a CatBoost model. Raises NotFittedError.
+
+    Where features have names, a DataFrame reaches the converter as one, which finds columns by name. CatBoost's own
+    `n_features_in_` is 0 once a model was copied or loaded; here it stays the number of features.
+    """
+    require_fitted(model)
+    refuse_features(model)
+    read, names = export(model), model.feature_names_
+    whole = read.features == tuple(range(len(names)))
+    return Description(
+        n_features=len(names) if whole else None,  # not known once drop_unused_features() was called
+        feature_names=tuple(names) if has_names(read) else None,
+        attributes={
+            "classes_": model.classes_,
+            "feature_names_": names,
+            "n_features_in_": len(names),
+            "tree_count_": model.tree_count_,
+        },
+        empty=True,
+        by_name=has_names(read),
+    )
+
+
+def has_names(read: Export) -> bool:
+    """Whether columns of a DataFrame are found by name: training saw names."""
+    return any(read.used.values())
+
+
+def require_fitted(model: CatBoost) -> None:
+    """Raise NotFittedError for a model that was not fitted."""
+    if not model.is_fitted():
+        raise NotFittedError(f"{qualified_name(model)} is not fitted. Call fit() before converting it.")
+
+
+@converter(CatBoost, frames=True)
+def cat_boost(model: CatBoost, x: Op | Frame, *, ntree_start: int = 0, ntree_end: int = 0) -> Outputs:
+    """Every prediction type, and leaves.
+
+    x: [N, F]. Source: catboost.CatBoost.predict, calc_leaf_indexes.
+    """
+    columns = split_columns(model, x)
+    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
+    return {**predictions(types, RAW), **leaves(model, columns, ntree_start, ntree_end)}
+
+
+@converter(CatBoostRegressor, frames=True)
+def cat_boost_regressor(
+    model: CatBoostRegressor, x: Op | Frame, *, ntree_start: int = 0, ntree_end: int = 0
+) -> Outputs:
+    """Every prediction type, and leaves; what `predict` returns depends on the loss.
+
+    x: [N, F]. Source: catboost.CatBoostRegressor.predict, _get_default_prediction_type.
+    """
+    columns = split_columns(model, x)
+    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
+    default = model._get_default_prediction_type()
+    return {**predictions(types, default), **leaves(model, columns, ntree_start, ntree_end)}
+
+
+@converter(CatBoostClassifier, frames=True)
+def cat_boost_classifier(
+    model: CatBoostClassifier, x: Op | Frame, *, ntree_start: int = 0, ntree_end: int = 0
+) -> Outputs:
+    """Labels, every other prediction type, and leaves.
+
+    x: [N, F]. Source: catboost.CatBoostClassifier.predict, predict_proba, predict_log_proba.
+    """
+    columns = split_columns(model, x)
+    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
+    return {
+        **predictions(types, "Class"),
+        "predict_proba": types["Probability"],
+        "predict_log_proba": types["LogProbability"],
+        **leaves(model, columns, ntree_start, ntree_end),
+    }
+
+
+@converter(CatBoostRanker, frames=True)
+def cat_boost_ranker(model: CatBoostRanker, x: Op | Frame, *, ntree_start: int = 0, ntree_end: int = 0) -> Outputs:
+    """Scores, and leaves.
+
+    x: [N, F]. Source: catboost.CatBoostRanker.predict, which has no prediction types.
+    """
+    columns = split_columns(model, x)
+    raw = raw_values(model, columns, ntree_start, ntree_end)
+    return {"predict": squeezed(raw), **leaves(model, columns, ntree_start, ntree_end)}
+
+
+def split_columns(model: CatBoost, x: Op | Frame) -> Op:
+    """The columns that splits compare with borders: the model's features in float32. [N, F].
+
+    Each column is rounded to float32 by itself; what is too large becomes infinite, and infinity is a number.
+    Splits on categories would read further columns to the right of these: see `trees.Splits`.
+    """
+    refuse_features(model)
+    if isinstance(x, Op):
+        return cast(x, FLOAT32)
+    frame = arranged(export(model), x)
+    if frame.whole is not None:
+        return cast(frame.whole, FLOAT32)
+    parts: list[Op] = []
+    for i, column in enumerate(frame.columns):
+        if column.dtype.kind not in "biuf":
+            name = repr(i if frame.names is None else frame.names[i])
+            raise InputError(f"column {name} does not hold numbers, as it did in training.")
+        parts.append(cast(column, FLOAT32))
+    return Concat(tuple(parts))
+
+
+def arranged(read: Export, frame: Frame) -> Frame:
+    """The frame's columns in the places of the model's features, by name if training saw names.
+
+    Only what splits read is looked for; any column stands for what they do not. Raises InputError.
+    Source: CheckColumnRemappingPossible (catboost/libs/data/model_dataset_compatibility.cpp).
+    """
+    if not has_names(read):
+        return frame
+    if frame.names is None:
+        raise InputError("the columns' names are not strings. Make them strings: X.columns = X.columns.astype(str).")
+    place = {feature: frame.position(name) for feature, name in read.used.items()}
+    first = next(iter(place.values()))
+    return frame.select([place.get(feature, first) for feature in range(max(place) + 1)])
+
+
+def refuse_features(model: CatBoost) -> None:
+    """Raise UnsupportedModelError for a model of features that are not numbers."""
+    if model.get_cat_feature_indices():
+        raise unsupported(
+            model,
+            f"it has categorical features: {named(model, model.get_cat_feature_indices())}",
+            "Encode them before the model, and fit it on the codes",
+        )
+    for kind, indices in {
+        "text": model.get_text_feature_indices(),
+        "embedding": model.get_embedding_feature_indices(),
+    }.items():
+        if indices:
+            raise unsupported(
+                model,
+                f"it has {kind} features: {named(model, indices)}",
+                "Compute numbers from them before the model, and fit it on these",
+            )
+
+
+def named(model: CatBoost, indices: list[int]) -> str:
+    """The names of some features."""
+    return ", ".join(repr(model.feature_names_[i]) for i in indices)
+
+
+def raw_values(model: CatBoost, columns: Op, start: int, end: int) -> Op:
+    """The sums of the trees `start` to `end - 1` (0, 0: of all), times scale; plus bias if the first is among them.
+
+    Result: float64 [N, K], the bits of the source. Trees add up in order of training, from 0.
+    Source: ApplyModelMulti and FixupTreeEnd (catboost/private/libs/algo/apply.cpp), TScaleAndBias.
+    """
+    read = export(model)
+    wrong = wrong_range(read, start, end if start or end else read.trees)
+    if wrong:
+        nothing = Fill(columns, (read.outputs,), 0.0, FLOAT64)
+        return Require(nothing, Const(np.array(False)), f"{wrong}. Pass ntree_end too.")
+    trees = ensemble(read, start, end or read.trees)
+    total = LeafSum(trees.forest.descend(columns), trees.values, np.zeros(read.outputs), None)
+    scale, bias = model.get_scale_and_bias()
+    bias = np.broadcast_to(np.asarray(bias if start == 0 else 0.0, FLOAT64), (read.outputs,))
+    return total if scale == 1 and not bias.any() else total * float(scale) + bias
+
+
+def wrong_range(read: Export, start: int, end: int) -> str:
+    """What is wrong with a range of trees; empty if nothing is."""
+    for name, tree in (("ntree_start", start), ("ntree_end", end)):
+        if not 0 <= tree <= read.trees:
+            raise InputError(f"{name}={tree} is out of the range of {read.trees} trees.")
+    return "" if start < end else f"there is no tree from {start} to {end} - 1"
+
+
+def leaves(model: CatBoost, columns: Op, start: int, end: int) -> Outputs:
+    """The number of the leaf that each row reaches in each tree. uint32 [N, T].
+
+    Source: catboost.CatBoost.calc_leaf_indexes, for which an `end` of 0 is the last tree whatever the first one is.
+    """
+    read = export(model)
+    wrong = wrong_range(read, start, end or read.trees)
+    if wrong:
+        raise InputError(f"{wrong}.")
+    trees = ensemble(read, start, end or read.trees)
+    number = Take(Const(trees.number), trees.forest.descend(columns))
+    return {"calc_leaf_indexes": Cast(number, UINT32)}
+
+
+def prediction_types(model: CatBoost, raw: Op) -> Mapping[str, Op]:
+    """What `predict` returns for each prediction type that the model has.
+
+    raw: float64 [N, K]. Source: transform_predictions (_catboost.pyx), PrepareEval.
+    """
+    metadata = dict(model.get_metadata().items())
+    classes, name = np.asarray(model.classes_), loss(metadata)
+    raw = external(metadata, raw, len(classes))
+    types = {
+        RAW: squeezed(raw),
+        "Probability": probability(name, raw),
+        "LogProbability": log_probability(name, raw),
+        "Exponent": fast_exp(ravel(raw) if raw.columns == 1 else Columns(raw, np.array([0]))),
+    }
+    if raw.columns > 1:
+        types["RMSEWithUncertainty"] = with_uncertainty(raw)
+    if len(classes):
+        types["Class"] = labels(name, raw, classes, threshold(metadata))
+    return types
+
+
+def labels(name: str, raw: Op, classes: np.ndarray, border: float) -> Op:
+    """The predicted labels: [N] for two classes, [N, 1] for several, int64 [N, C] of 0 and 1 for several labels."""
+    if name in LABELS:
+        return squeezed(cast(raw > border, INT64))
+    if raw.columns == 1:
+        return Label(ravel(cast(raw > border, INT64)), classes)
+    return Label(Reshape(ArgMax(raw), (1,)), classes)
+
+
+def predictions(types: Mapping[str, Op], default: str) -> dict[str, Any]:
+    """`predict` for each prediction type by name, and without a name for the default one."""
+    outputs = {f"predict(prediction_type={name!r})": value for name, value in types.items()}
+    return ({"predict": types[default]} if default in types else {}) | outputs
+
+
+def squeezed(x: Op) -> Op:
+    """[N, 1] as [N], other shapes as they are."""
+    return ravel(x) if x.columns == 1 else x
