@@ -10,8 +10,8 @@ catboost/python-package/catboost/_catboost.pyx (get_id_object_bytes_string_repre
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
@@ -21,56 +21,89 @@ from tensorml.frames import Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import CategoryHash, Columns, Equal, Find, Float32, Greater, IsNaN, Take, cast, concat, ravel
 from tensorml.ops import Where as Choose
-from tensorml_catboost.ctrs import Combination, read_ctrs
-
-Export = Mapping[str, Any]
+from tensorml_catboost.cbm import Table
+from tensorml_catboost.ctrs import CTR_FEATURES, Combination, read_ctrs
 
 FLOAT32, INT64, OBJECT = np.dtype(np.float32), np.dtype(np.int64), np.dtype(object)
 MULTIPLIER = 0x4906BA494954CB65
 HALF = np.float32(0.5)
+CATEGORIES, FLOATS, ONE_HOT = 4, 5, 6  # fields of TModelTrees by number, in the order of model.fbs
+AS_TRUE = 2  # of ENanValueTreatment
 TODO = "Pass a DataFrame whose categorical columns hold strings or integers, or a list or array of objects"
 
 
-def is_categorical(export: Export) -> bool:
-    """Whether the model has categorical features, used or not."""
-    return bool(_features(export, "categorical_features"))
+@dataclass(frozen=True)
+class FloatFeature:
+    """A numeric feature: its column in the input, its borders (float32), whether NaN is greater than all of them."""
+
+    column: int
+    borders: np.ndarray
+    nan_right: bool
 
 
-def split_places(export: Export) -> tuple[np.ndarray, np.ndarray]:
-    """Where each split, by its `split_index`, looks in the columns of `split_columns`: the column and the border.
+@dataclass(frozen=True)
+class Features:
+    """The features of a model, by their numbers among those of their kind.
 
-    Result: int64 [S] and float32 [S]; the split is `column > border`.
+    floats; categories: the column of each in the input; one_hot: the hashes (int64) that splits ask for, by the number
+    of the categorical feature, in the order of the splits; ctr_borders: float32, of each CTR.
     """
-    borders = [np.array(feature.get("borders") or [], FLOAT32) for feature in _features(export, "float_features")]
-    borders += [np.array([HALF]) for feature in _one_hot(export) for _ in feature["values"]]
-    borders += [np.array(ctr["borders"], FLOAT32) for ctr in _features(export, "ctrs")]
-    column = np.repeat(np.arange(len(borders)), [len(b) for b in borders])
-    return column, np.concatenate([np.empty(0, FLOAT32), *borders])
+
+    floats: dict[int, FloatFeature]
+    categories: dict[int, int]
+    one_hot: dict[int, np.ndarray]
+    ctr_borders: tuple[np.ndarray, ...]
 
 
-def split_columns(model: Model, export: Export, x: Op | Frame) -> Op:
+def features(trees: Table) -> Features:
+    """The features in a model's table TModelTrees.
+
+    Source: features.fbs, ctr_data.fbs. NaN is infinity only where there was NaN in training (BinarizeFeatures).
+    """
+    return Features(
+        {f.integer(1, -1): _float_feature(f) for f in trees.tables(FLOATS)},
+        {f.integer(0, -1): f.integer(1, -1) for f in trees.tables(CATEGORIES)},
+        {f.integer(0, -1): f.array(1, np.int32).astype(INT64) for f in trees.tables(ONE_HOT)},
+        tuple(f.array(1, np.float32) for f in trees.tables(CTR_FEATURES)),
+    )
+
+
+def _float_feature(feature: Table) -> FloatFeature:
+    right = feature.byte(0) == 1 and feature.byte(5) == AS_TRUE
+    return FloatFeature(feature.integer(2, -1), feature.array(3, np.float32), right)
+
+
+def split_places(known: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each split, by its number in the model, looks in the columns of `split_columns`.
+
+    Result: the column, int64 [S]; the border, float32 [S]: the split is `column > border`; whether NaN passes it,
+    bool [S].
+    """
+    floats = list(known.floats.values())
+    borders = [f.borders for f in floats]
+    borders += [np.array([HALF]) for values in known.one_hot.values() for _ in values]
+    borders += known.ctr_borders
+    counts = [len(own) for own in borders]
+    nan_right = [f.nan_right for f in floats] + [False] * (len(borders) - len(floats))
+    return (
+        np.repeat(np.arange(len(borders)), counts),
+        np.concatenate([*borders, np.empty(0, FLOAT32)]),
+        np.repeat(nan_right, counts),
+    )
+
+
+def split_columns(model: Model, known: Features, x: Op | Frame) -> Op:
     """The columns that splits read. float32 [N, float features + one-hot values + CTRs].
 
     NaN in a float feature stays NaN here. Raises InputError for columns that CatBoost does not take.
     """
-    floats = [_float_column(x, f["flat_feature_index"]) for f in _features(export, "float_features")]
-    codes = [_category_column(x, f["flat_feature_index"]) for f in _features(export, "categorical_features")]
-    parts = [*floats]
-    for position, feature in enumerate(_features(export, "categorical_features")):
-        if feature.get("values"):
-            parts.append(cast(Equal(codes[position], Const(np.array(feature["values"], INT64))), FLOAT32))
-    if _features(export, "ctrs"):
-        bits = [_substituted(f, column) for f, column in zip(_features(export, "float_features"), floats, strict=True)]
-        parts += _ctr_columns(model, bits, codes)
-    return concat(parts)
-
-
-def _features(export: Export, kind: str) -> list[dict[str, Any]]:
-    return export["features_info"].get(kind) or []
-
-
-def _one_hot(export: Export) -> list[dict[str, Any]]:
-    return [feature for feature in _features(export, "categorical_features") if feature.get("values")]
+    floats = {i: _float_column(x, f.column) for i, f in known.floats.items()}
+    codes = {i: _category_column(x, column) for i, column in known.categories.items()}
+    parts = list(floats.values())
+    parts += [cast(Equal(codes[i], Const(values)), FLOAT32) for i, values in known.one_hot.items()]
+    if known.ctr_borders:
+        parts += _ctr_columns(model, {i: _substituted(known.floats[i], x) for i, x in floats.items()}, codes)
+    return concat(parts or [cast(code, FLOAT32) for code in codes.values()])  # no split reads these
 
 
 def _column(x: Op | Frame, i: int) -> tuple[Op, str]:
@@ -96,14 +129,14 @@ def _category_column(x: Op | Frame, i: int) -> Op:
     return CategoryHash(column, name)
 
 
-def _substituted(feature: Mapping[str, Any], column: Op) -> Op:
+def _substituted(feature: FloatFeature, column: Op) -> Op:
     """The column as CTRs see it: with infinity for NaN, where NaN counts as above all borders."""
-    if not feature["has_nans"] or feature["nan_value_treatment"] != "AsTrue":
+    if not feature.nan_right:
         return column
     return Choose(IsNaN(column), Const(np.array(np.inf, FLOAT32)), column)
 
 
-def _ctr_columns(model: Model, floats: list[Op], codes: list[Op]) -> list[Op]:
+def _ctr_columns(model: Model, floats: Mapping[int, Op], codes: Mapping[int, Op]) -> list[Op]:
     """A column for each CTR, in the model's order. Parts: float32 [N, CTRs of one table].
 
     CTRs of one table follow each other. All that a CTR can be is computed here: a row looks up which group it is in.
@@ -120,7 +153,7 @@ def _ctr_columns(model: Model, floats: list[Op], codes: list[Op]) -> list[Op]:
     return parts
 
 
-def _group_hash(combination: Combination, floats: list[Op], codes: list[Op]) -> Op:
+def _group_hash(combination: Combination, floats: Mapping[int, Op], codes: Mapping[int, Op]) -> Op:
     """The hash of a row's group, modulo 2**64. int64 [N, 1].
 
     Source: CalcHash: h = m * (h + m * value) for each value, from h = 0. The sign of int64 does not matter to it.

@@ -9,13 +9,15 @@ ctr_value_table.cpp, static_ctr_provider.cpp (CalcCtrs), online_ctr.h (TModelCtr
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from tensorml.converter import Model, once_per_model, unsupported
+from tensorml_catboost.cbm import Table as FlatTable
+from tensorml_catboost.cbm import core
+from tensorml_catboost.cbm import table as flat_table
 
 BORDERS, BUCKETS, BINARIZED_MEAN, FLOAT_MEAN, COUNTER, FREQUENCY = KINDS = (
     "Borders",
@@ -30,8 +32,12 @@ BUCKET = np.dtype([("hash", "<u8"), ("row", "<u4")])
 MEAN = np.dtype([("sum", "<f4"), ("count", "<i4")])
 FLOAT_SPLIT = np.dtype([("feature", "<i4"), ("border", "<f4")])
 ONE_HOT_SPLIT = np.dtype([("feature", "<i4"), ("value", "<i4")])
-MAGIC = b"CBM1"
-STATIC_TABLES = "static_provider_v1"
+TREES, CTR_FEATURES = 1, 7  # fields of TModelCore and TModelTrees by number, in the order of model.fbs
+
+
+def serialized(model: Model) -> bytes:
+    """What pickling a model serializes: the content of its .cbm file."""
+    return model.__getstate__()["__model"]
 
 
 @dataclass(frozen=True)
@@ -116,130 +122,74 @@ class Ctrs:
 @once_per_model
 def read_ctrs(model: Model) -> Ctrs:
     """The CTRs of a model and their tables. Raises UnsupportedModelError if a table is missing."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory) / "model.cbm"
-        model.save_model(str(path))
-        content = path.read_bytes()
-    if content[:4] != MAGIC:
-        raise unsupported(model, f"its model file starts with {content[:4]!r}", "Save it with a newer CatBoost")
-    start = 8 + _number(content, 4, "<u4")
-    core = _root(content[:start], 8)
-    ctrs = tuple(_ctr(feature.table(0)) for feature in core.table(1).tables(7))
-    tables = _tables(content, start) if STATIC_TABLES in core.texts(3) else {}
-    for ctr in ctrs:
-        if ctr.base not in tables:
-            raise unsupported(
-                model,
-                "it was fitted with final_ctr_computation_mode='Skip', so it has no CTR tables",
-                "Fit it with final_ctr_computation_mode='Default'",
-            )
+    content = serialized(model)
+    ctrs = tuple(_ctr(feature.table(0)) for feature in core(content).table(TREES).tables(CTR_FEATURES))
+    tables = _tables(memoryview(content), 8 + _size(content, 4))
+    if any(ctr.base not in tables for ctr in ctrs):
+        raise unsupported(
+            model,
+            "its CTR tables are missing: it was fitted with final_ctr_computation_mode='Skip'",
+            "Fit it with final_ctr_computation_mode='Default'",
+        )
     return Ctrs(ctrs, tables)
+
+
+def _size(content: bytes | memoryview, at: int) -> int:
+    return struct.unpack_from("<I", content, at)[0]
 
 
 def _ctr(ctr: FlatTable) -> Ctr:
     prior, denominator, shift, scale = (
-        np.float32(ctr.number(field, "<f4", default)) for field, default in ((2, 0), (3, 1), (4, 0), (5, 1))
+        _single(ctr, field, default) for field, default in ((2, 0.0), (3, 1.0), (4, 0.0), (5, 1.0))
     )
-    return Ctr(_base(ctr.table(0)), int(ctr.number(1, "<i4")), prior, denominator, shift, scale)
+    return Ctr(_base(ctr.table(0)), ctr.integer(1, 0), prior, denominator, shift, scale)
+
+
+def _single(table: FlatTable, field: int, default: float) -> np.float32:
+    """A float32."""
+    stored = field < len(table.fields) and table.fields[field]
+    return np.frombuffer(table.data, "<f4", 1, table.at + table.fields[field])[0] if stored else np.float32(default)
 
 
 def _base(base: FlatTable) -> Base:
     combination = base.table(0)
     return Base(
         Combination(
-            tuple(combination.array(0, np.dtype("<i4")).tolist()),
+            tuple(combination.array(0, np.int32).tolist()),
             tuple(combination.array(1, FLOAT_SPLIT).tolist()),
             tuple(combination.array(2, ONE_HOT_SPLIT).tolist()),
         ),
-        KINDS[int(base.number(1, "<i1"))],
-        int(base.number(2, "<i4")),
+        KINDS[base.byte(1)],
+        base.integer(2, 0),
     )
 
 
-def _tables(content: bytes, start: int) -> dict[Base, Table]:
-    """The tables that follow the model's core: their number, then each with its size before it."""
+def _tables(content: memoryview, start: int) -> dict[Base, Table]:
+    """The tables that follow the model's core, if there are any: their number, then each with its size before it."""
     tables: dict[Base, Table] = {}
+    if start == len(content):
+        return tables
     position = start + 4
-    for _ in range(_number(content, start, "<u4")):
-        size = _number(content, position, "<u4")
+    for _ in range(_size(content, start)):
+        size = _size(content, position)
         position += 4
-        table = _root(content[position : position + size], 0)
-        base = _base(table.table(0))
-        tables[base] = _table(base.kind, table)
+        own = content[position : position + size]
+        found = flat_table(own, _size(own, 0))
+        base = _base(found.table(0))
+        tables[base] = _table(base.kind, found)
         position += size
     return tables
 
 
 def _table(kind: str, table: FlatTable) -> Table:
-    buckets = table.array(1, np.dtype("u1")).view(BUCKET)
+    buckets = table.array(1, np.uint8).view(BUCKET)
     buckets = buckets[buckets["hash"] != EMPTY]
     keys = buckets["hash"].astype(np.int64)
     order = np.argsort(keys)
-    row, blob = buckets["row"][order], table.array(2, np.dtype("u1"))
-    denominator, classes = int(table.number(3, "<i4")), int(table.number(4, "<i4"))
+    row, blob = buckets["row"][order], table.array(2, np.uint8)
+    denominator, classes = table.integer(3, 0), table.integer(4, 0)
     if kind in (BINARIZED_MEAN, FLOAT_MEAN):
         means = blob.view(MEAN)[row]
         return Table(keys[order], means["count"][:, None], means["sum"], denominator)
     width = 1 if kind in (COUNTER, FREQUENCY) else max(classes, 2)
     return Table(keys[order], blob.view("<i4").reshape(-1, width)[row], None, denominator)
-
-
-@dataclass(frozen=True)
-class FlatTable:
-    """A table in the FlatBuffers format: its fields by their number in the schema."""
-
-    content: bytes
-    position: int
-
-    def number(self, field: int, dtype: str, default: float = 0) -> float:
-        """A number."""
-        place = self._place(field)
-        return default if place is None else _number(self.content, place, dtype)
-
-    def table(self, field: int) -> FlatTable:
-        """A table, which must be there."""
-        return FlatTable(self.content, self._target(field) or 0)
-
-    def tables(self, field: int) -> list[FlatTable]:
-        """A vector of tables."""
-        places = self._vector(field, np.dtype("<u4"))
-        return [FlatTable(self.content, place + int(offset)) for place, offset in places]
-
-    def texts(self, field: int) -> list[str]:
-        """A vector of strings."""
-        starts = [place + int(offset) for place, offset in self._vector(field, np.dtype("<u4"))]
-        return [self.content[s + 4 : s + 4 + _number(self.content, s, "<u4")].decode() for s in starts]
-
-    def array(self, field: int, dtype: np.dtype) -> np.ndarray:
-        """A vector of numbers or structures; an absent one is empty."""
-        start = self._target(field)
-        if start is None:
-            return np.empty(0, dtype)
-        return np.frombuffer(self.content, dtype, _number(self.content, start, "<u4"), start + 4)
-
-    def _vector(self, field: int, dtype: np.dtype) -> list[tuple[int, int]]:
-        """The elements of a vector with the place of each."""
-        start = self._target(field)
-        return [] if start is None else [(start + 4 + 4 * i, n) for i, n in enumerate(self.array(field, dtype))]
-
-    def _target(self, field: int) -> int | None:
-        """Where the field points."""
-        place = self._place(field)
-        return None if place is None else place + _number(self.content, place, "<u4")
-
-    def _place(self, field: int) -> int | None:
-        """Where the field is; None if the table does not have it."""
-        fields = self.position - _number(self.content, self.position, "<i4")
-        entry = 4 + 2 * field
-        if entry >= _number(self.content, fields, "<u2"):
-            return None
-        offset = _number(self.content, fields + entry, "<u2")
-        return self.position + offset if offset else None
-
-
-def _root(content: bytes, start: int) -> FlatTable:
-    return FlatTable(content, start + _number(content, start, "<u4"))
-
-
-def _number(content: bytes, place: int, dtype: str) -> int:
-    return np.frombuffer(content, dtype, 1, place)[0].item()
