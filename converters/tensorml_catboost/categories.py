@@ -19,7 +19,7 @@ from tensorml.converter import Model
 from tensorml.errors import InputError
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
-from tensorml.ops import CategoryHash, Columns, Equal, Find, Float32, Greater, IsNaN, Take, cast, concat, ravel
+from tensorml.ops import CategoryHash, Columns, Equal, Fill, Find, Float32, Greater, IsNaN, Take, cast, concat, ravel
 from tensorml.ops import Where as Choose
 from tensorml_catboost.cbm import Table
 from tensorml_catboost.ctrs import CTR_FEATURES, Combination, read_ctrs
@@ -29,7 +29,7 @@ MULTIPLIER = 0x4906BA494954CB65
 HALF = np.float32(0.5)
 CATEGORIES, FLOATS, ONE_HOT = 4, 5, 6  # fields of TModelTrees by number, in the order of model.fbs
 AS_TRUE = 2  # of ENanValueTreatment
-TODO = "Pass a DataFrame whose categorical columns hold strings or integers, or a list or array of objects"
+TODO = "Pass a DataFrame whose categorical columns hold strings or integers, or rows of objects"
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,16 @@ class FloatFeature:
 class Features:
     """The features of a model, by their numbers among those of their kind.
 
-    floats; categories: the column of each in the input; one_hot: the hashes (int64) that splits ask for, by the number
-    of the categorical feature, in the order of the splits; ctr_borders: float32, of each CTR.
+    floats: those that splits read; categories: the column of each in the input, those that splits read; columns: of
+    all categorical features; names: of `categories` by column, empty where training saw none; one_hot: the hashes
+    (int64) that splits ask for, by the number of the categorical feature, in the order of the splits; ctr_borders:
+    float32, of each CTR.
     """
 
     floats: dict[int, FloatFeature]
     categories: dict[int, int]
+    columns: tuple[int, ...]
+    names: dict[int, str]
     one_hot: dict[int, np.ndarray]
     ctr_borders: tuple[np.ndarray, ...]
 
@@ -60,9 +64,14 @@ def features(trees: Table) -> Features:
 
     Source: features.fbs, ctr_data.fbs. NaN is infinity only where there was NaN in training (BinarizeFeatures).
     """
+    floats = {f.integer(1, -1): _float_feature(f) for f in trees.tables(FLOATS)}
+    own = trees.tables(CATEGORIES)
+    used = [f for f in own if f.byte(3, 1)]
     return Features(
-        {f.integer(1, -1): _float_feature(f) for f in trees.tables(FLOATS)},
-        {f.integer(0, -1): f.integer(1, -1) for f in trees.tables(CATEGORIES)},
+        {i: f for i, f in floats.items() if len(f.borders)},
+        {f.integer(0, -1): f.integer(1, -1) for f in used},
+        tuple(f.integer(1, -1) for f in own),
+        {f.integer(1, -1): f.text(2) for f in used},
         {f.integer(0, -1): f.array(1, np.int32).astype(INT64) for f in trees.tables(ONE_HOT)},
         tuple(f.array(1, np.float32) for f in trees.tables(CTR_FEATURES)),
     )
@@ -95,7 +104,8 @@ def split_places(known: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def split_columns(model: Model, known: Features, x: Op | Frame) -> Op:
     """The columns that splits read. float32 [N, float features + one-hot values + CTRs].
 
-    NaN in a float feature stays NaN here. Raises InputError for columns that CatBoost does not take.
+    x: columns in the places of the model's features. NaN in a float feature stays NaN here. Raises InputError for
+    columns that CatBoost does not take.
     """
     floats = {i: _float_column(x, f.column) for i, f in known.floats.items()}
     codes = {i: _category_column(x, column) for i, column in known.categories.items()}
@@ -103,7 +113,31 @@ def split_columns(model: Model, known: Features, x: Op | Frame) -> Op:
     parts += [cast(Equal(codes[i], Const(values)), FLOAT32) for i, values in known.one_hot.items()]
     if known.ctr_borders:
         parts += _ctr_columns(model, {i: _substituted(known.floats[i], x) for i, x in floats.items()}, codes)
-    return concat(parts or [cast(code, FLOAT32) for code in codes.values()])  # no split reads these
+    return concat(parts or [cast(code, FLOAT32) for code in codes.values()] or [_nothing(x)])
+
+
+def require_kinds(known: Features, frame: Frame, place: Mapping[int, int]) -> None:
+    """Raise InputError if categories or numbers stand in places of a frame where CatBoost reads the other kind.
+
+    It finds columns by name, `place` of each feature, but what is categorical by place.
+    Source: _process_predict_input_data (catboost/core.py), CheckFeatureTypes (model_dataset_compatibility.cpp).
+    """
+    for i in known.columns:
+        if i >= len(frame.columns):
+            raise InputError(f"column {i} is categorical, but there are {len(frame.columns)} columns.")
+        if frame.columns[i].dtype.kind == "f":
+            raise InputError(f"column {frame.label(i)} is in the place of a categorical one, but holds floats. {TODO}.")
+    for feature, i in place.items():
+        if (feature in known.columns) != (i in known.columns):
+            kinds = ("a category", "a number") if feature in known.columns else ("a number", "a category")
+            raise InputError(
+                f"column {frame.label(i)} is {kinds[0]}, in the place of {kinds[1]}. Order the columns as in training."
+            )
+
+
+def _nothing(x: Op | Frame) -> Op:
+    """A column of 0, for a model whose trees have no splits."""
+    return Fill(x.columns[0] if isinstance(x, Frame) else x, (1,), 0.0, FLOAT32)
 
 
 def _column(x: Op | Frame, i: int) -> tuple[Op, str]:

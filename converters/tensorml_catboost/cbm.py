@@ -37,9 +37,9 @@ class Table:
         """An int32."""
         return _int32(self.data, self.at + self.fields[field]) if self._stored(field) else default
 
-    def byte(self, field: int) -> int:
+    def byte(self, field: int, default: int = 0) -> int:
         """A Boolean or a member of an enumeration."""
-        return self.data[self.at + self.fields[field]] if self._stored(field) else 0
+        return self.data[self.at + self.fields[field]] if self._stored(field) else default
 
     def text(self, field: int) -> str:
         """A string."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 
-from tensorml.converter import Description, Outputs, converter, unsupported
+from tensorml.converter import Description, Outputs, converter, once_per_model, unsupported
 from tensorml.errors import InputError, NotFittedError, qualified_name
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
-from tensorml.ops import ArgMax, Cast, Columns, Concat, Fill, Label, LeafSum, Require, Reshape, Take, cast, ravel
+from tensorml.ops import ArgMax, Cast, Columns, Concat, Label, LeafSum, Require, Reshape, Take, cast, ravel
+from tensorml_catboost.categories import require_kinds
+from tensorml_catboost.categories import split_columns as categorical_columns
 from tensorml_catboost.objectives import (
     FLOAT64,
     INT64,
@@ -25,7 +28,7 @@ from tensorml_catboost.objectives import (
     threshold,
     with_uncertainty,
 )
-from tensorml_catboost.trees import FLOAT32, Export, ensemble, export
+from tensorml_catboost.trees import FLOAT32, Ensemble, Export, ensemble, export
 
 UINT32 = np.dtype(np.uint32)
 RAW = "RawFormulaVal"
@@ -39,7 +42,7 @@ def describe(model: CatBoost) -> Description:
     """
     require_fitted(model)
     refuse_features(model)
-    read, names = export(model), model.feature_names_
+    read, names = export(model), list(model.feature_names_ or ())
     whole = read.features == tuple(range(len(names)))
     return Description(
         n_features=len(names) if whole else None,  # not known once drop_unused_features() was called
@@ -52,6 +55,7 @@ def describe(model: CatBoost) -> Description:
         },
         empty=True,
         by_name=has_names(read),
+        objects=read.categorical is not None,
     )
 
 
@@ -72,9 +76,9 @@ def cat_boost(model: CatBoost, x: Op | Frame, *, ntree_start: int = 0, ntree_end
 
     x: [N, F]. Source: catboost.CatBoost.predict, calc_leaf_indexes.
     """
-    columns = split_columns(model, x)
-    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
-    return {**predictions(types, RAW), **leaves(model, columns, ntree_start, ntree_end)}
+    used = used_trees(model, x, ntree_start, ntree_end)
+    types = prediction_types(model, raw_values(used))
+    return {**predictions(types, RAW), **leaves(used)}
 
 
 @converter(CatBoostRegressor, frames=True)
@@ -85,10 +89,10 @@ def cat_boost_regressor(
 
     x: [N, F]. Source: catboost.CatBoostRegressor.predict, _get_default_prediction_type.
     """
-    columns = split_columns(model, x)
-    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
+    used = used_trees(model, x, ntree_start, ntree_end)
+    types = prediction_types(model, raw_values(used))
     default = model._get_default_prediction_type()
-    return {**predictions(types, default), **leaves(model, columns, ntree_start, ntree_end)}
+    return {**predictions(types, default), **leaves(used)}
 
 
 @converter(CatBoostClassifier, frames=True)
@@ -99,13 +103,13 @@ def cat_boost_classifier(
 
     x: [N, F]. Source: catboost.CatBoostClassifier.predict, predict_proba, predict_log_proba.
     """
-    columns = split_columns(model, x)
-    types = prediction_types(model, raw_values(model, columns, ntree_start, ntree_end))
+    used = used_trees(model, x, ntree_start, ntree_end)
+    types = prediction_types(model, raw_values(used))
     return {
         **predictions(types, "Class"),
         "predict_proba": types["Probability"],
         "predict_log_proba": types["LogProbability"],
-        **leaves(model, columns, ntree_start, ntree_end),
+        **leaves(used),
     }
 
 
@@ -115,21 +119,23 @@ def cat_boost_ranker(model: CatBoostRanker, x: Op | Frame, *, ntree_start: int =
 
     x: [N, F]. Source: catboost.CatBoostRanker.predict, which has no prediction types.
     """
-    columns = split_columns(model, x)
-    raw = raw_values(model, columns, ntree_start, ntree_end)
-    return {"predict": squeezed(raw), **leaves(model, columns, ntree_start, ntree_end)}
+    used = used_trees(model, x, ntree_start, ntree_end)
+    return {"predict": squeezed(raw_values(used)), **leaves(used)}
 
 
 def split_columns(model: CatBoost, x: Op | Frame) -> Op:
     """The columns that splits compare with borders: the model's features in float32. [N, F].
 
     Each column is rounded to float32 by itself; what is too large becomes infinite, and infinity is a number.
-    Splits on categories would read further columns to the right of these: see `trees.Splits`.
+    A model with categorical features reads other columns: see `categories.split_columns`.
     """
     refuse_features(model)
+    read = export(model)
+    if read.categorical is not None:
+        return categorical_columns(model, read.categorical, x if isinstance(x, Op) else arranged(read, x))
     if isinstance(x, Op):
         return cast(x, FLOAT32)
-    frame = arranged(export(model), x)
+    frame = arranged(read, x)
     if frame.whole is not None:
         return cast(frame.whole, FLOAT32)
     parts: list[Op] = []
@@ -152,18 +158,14 @@ def arranged(read: Export, frame: Frame) -> Frame:
     if frame.names is None:
         raise InputError("the columns' names are not strings. Make them strings: X.columns = X.columns.astype(str).")
     place = {feature: frame.position(name) for feature, name in read.used.items()}
+    if read.categorical is not None:
+        require_kinds(read.categorical, frame, place)
     first = next(iter(place.values()))
     return frame.select([place.get(feature, first) for feature in range(max(place) + 1)])
 
 
 def refuse_features(model: CatBoost) -> None:
-    """Raise UnsupportedModelError for a model of features that are not numbers."""
-    if model.get_cat_feature_indices():
-        raise unsupported(
-            model,
-            f"it has categorical features: {named(model, model.get_cat_feature_indices())}",
-            "Encode them before the model, and fit it on the codes",
-        )
+    """Raise UnsupportedModelError for a model of features that are neither numbers nor categories."""
     for kind, indices in {
         "text": model.get_text_feature_indices(),
         "embedding": model.get_embedding_feature_indices(),
@@ -178,47 +180,65 @@ def refuse_features(model: CatBoost) -> None:
 
 def named(model: CatBoost, indices: list[int]) -> str:
     """The names of some features."""
-    return ", ".join(repr(model.feature_names_[i]) for i in indices)
+    names = list(model.feature_names_ or ())
+    return ", ".join(repr(names[i]) for i in indices)
 
 
-def raw_values(model: CatBoost, columns: Op, start: int, end: int) -> Op:
-    """The sums of the trees `start` to `end - 1` (0, 0: of all), times scale; plus bias if the first is among them.
+@dataclass(frozen=True)
+class Used:
+    """The trees that a call uses, `first` to `last - 1`, and the leaf that each row reaches in each. int32 [N, T].
 
-    Result: float64 [N, K], the bits of the source. Trees add up in order of training, from 0.
-    Source: ApplyModelMulti and FixupTreeEnd (catboost/private/libs/algo/apply.cpp), TScaleAndBias.
+    predicts: whether `predict` takes the call too, and not only `calc_leaf_indexes`.
     """
+
+    model: CatBoost
+    first: int
+    trees: Ensemble
+    leaf: Op
+    predicts: bool
+
+
+@once_per_model
+def all_trees(model: CatBoost) -> Ensemble:
+    """All trees of the model."""
     read = export(model)
-    wrong = wrong_range(read, start, end if start or end else read.trees)
-    if wrong:
-        nothing = Fill(columns, (read.outputs,), 0.0, FLOAT64)
-        return Require(nothing, Const(np.array(False)), f"{wrong}. Pass ntree_end too.")
-    trees = ensemble(read, start, end or read.trees)
-    total = LeafSum(trees.forest.descend(columns), trees.values, np.zeros(read.outputs), None)
-    scale, bias = model.get_scale_and_bias()
-    bias = np.broadcast_to(np.asarray(bias if start == 0 else 0.0, FLOAT64), (read.outputs,))
-    return total if scale == 1 and not bias.any() else total * float(scale) + bias
+    return ensemble(read, 0, read.trees)
 
 
-def wrong_range(read: Export, start: int, end: int) -> str:
-    """What is wrong with a range of trees; empty if nothing is."""
-    for name, tree in (("ntree_start", start), ("ntree_end", end)):
-        if not 0 <= tree <= read.trees:
-            raise InputError(f"{name}={tree} is out of the range of {read.trees} trees.")
-    return "" if start < end else f"there is no tree from {start} to {end} - 1"
+def used_trees(model: CatBoost, x: Op | Frame, start: int, end: int) -> Used:
+    """The trees `start` to `end - 1`, where an `end` of 0 is the number of all trees, and the leaves that x reaches.
+
+    Raises InputError for a range that holds no tree. Without `end`, `predict` takes no other start than 0.
+    Source: FixupTreeEnd (catboost/private/libs/algo/apply.cpp), catboost.CatBoost._calc_leaf_indexes.
+    """
+    columns, read = split_columns(model, x), export(model)
+    last = end or read.trees
+    if not 0 <= start < last <= read.trees:
+        raise InputError(f"there is no tree from ntree_start={start} to ntree_end={last}, of {read.trees} trees.")
+    trees = all_trees(model) if last - start == read.trees else ensemble(read, start, last)
+    return Used(model, start, trees, trees.forest.descend(columns), predicts=start == 0 or end != 0)
 
 
-def leaves(model: CatBoost, columns: Op, start: int, end: int) -> Outputs:
+def raw_values(used: Used) -> Op:
+    """The sum of what the leaves hold, tree by tree from 0, times scale; plus bias if the first tree is among them.
+
+    Result: float64 [N, K], the bits of the source. Source: TScaleAndBias, ApplyScaleAndBias (catboost/libs/model).
+    """
+    outputs = used.trees.values.shape[1]
+    total = LeafSum(used.leaf, used.trees.values, np.zeros(outputs), None)
+    if not used.predicts:
+        total = Require(total, Const(np.array(False)), "predict() takes ntree_start only together with ntree_end.")
+    scale, bias = used.model.get_scale_and_bias()
+    offset = np.broadcast_to(np.asarray(0.0 if used.first else bias, FLOAT64), (outputs,))
+    return total if scale == 1 and not offset.any() else total * float(scale) + offset
+
+
+def leaves(used: Used) -> Outputs:
     """The number of the leaf that each row reaches in each tree. uint32 [N, T].
 
-    Source: catboost.CatBoost.calc_leaf_indexes, for which an `end` of 0 is the last tree whatever the first one is.
+    Source: catboost.CatBoost.calc_leaf_indexes.
     """
-    read = export(model)
-    wrong = wrong_range(read, start, end or read.trees)
-    if wrong:
-        raise InputError(f"{wrong}.")
-    trees = ensemble(read, start, end or read.trees)
-    number = Take(Const(trees.number), trees.forest.descend(columns))
-    return {"calc_leaf_indexes": Cast(number, UINT32)}
+    return {"calc_leaf_indexes": Cast(Take(Const(used.trees.number), used.leaf), UINT32)}
 
 
 def prediction_types(model: CatBoost, raw: Op) -> Mapping[str, Op]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorml.converter import Model, once_per_model
 from tensorml.trees import Forest
+from tensorml_catboost.categories import Features, features, split_places
 from tensorml_catboost.cbm import Table, core
 
 FLOAT32 = np.dtype(np.float32)
@@ -38,15 +39,17 @@ class Splits:
 class Export:
     """What a serialized model says of its trees. Numbers of splits, nodes and leaves count through all trees.
 
-    outputs: K; features: the column of each numeric feature; used: those among them that splits read, with their names,
-    which are empty where training saw none; size, start: int64 [T], each tree's number of splits and its first one;
-    split: int64 [S]; values: float64 [L, K], of the leaves; step: int64 [S, 2], where trees are not symmetric: how far
-    it is from a node to its left and right child, 0 where a leaf ends it; leaf: int64 [S], its leaf.
+    outputs: K; features: the column of each feature; used: those among them that splits read, with their names, which
+    are empty where training saw none; categorical: all features, if some are categorical; size, start: int64 [T], each
+    tree's number of splits and its first one; split: int64 [S]; values: float64 [L, K], of the leaves; step: int64
+    [S, 2], where trees are not symmetric: how far it is from a node to its left and right child, 0 where a leaf ends
+    it; leaf: int64 [S], its leaf.
     """
 
     outputs: int
     features: tuple[int, ...]
     used: Mapping[int, str]
+    categorical: Features | None
     splits: Splits
     size: np.ndarray
     start: np.ndarray
@@ -65,12 +68,13 @@ class Export:
 def export(model: Model) -> Export:
     """The model's trees, read from what pickling it serializes: in memory, every number with its bits."""
     trees = core(model.__getstate__()["__model"]).table(TREES)
-    outputs, features = trees.integer(DIMENSION, 1), trees.tables(FLOATS)
+    outputs, numeric, known = trees.integer(DIMENSION, 1), trees.tables(FLOATS), features(trees)
     return Export(
         outputs=outputs,
-        features=tuple(column_of(feature) for feature in features),
-        used={column_of(f): f.text(NAME) for f in features if len(f.array(BORDERS, FLOAT32))},
-        splits=float_splits(features),
+        features=tuple(sorted([*(column_of(feature) for feature in numeric), *known.columns])),
+        used={column_of(f): f.text(NAME) for f in numeric if len(f.array(BORDERS, FLOAT32))} | known.names,
+        categorical=known if known.columns else None,
+        splits=Splits(*split_places(known)) if known.columns else float_splits(numeric),
         size=trees.array(SIZES, np.int32).astype(np.int64),
         start=trees.array(STARTS, np.int32).astype(np.int64),
         split=trees.array(SPLITS, np.int32).astype(np.int64),
