@@ -19,8 +19,21 @@ from tensorml.converter import Model
 from tensorml.errors import InputError
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
-from tensorml.ops import CategoryHash, Columns, Equal, Fill, Find, Float32, Greater, IsNaN, Take, cast, concat, ravel
-from tensorml.ops import Where as Choose
+from tensorml.ops import (
+    CategoryHash,
+    Columns,
+    Equal,
+    Fill,
+    Find,
+    Float32,
+    Greater,
+    IsNaN,
+    Require,
+    Take,
+    cast,
+    concat,
+    ravel,
+)
 from tensorml_catboost.cbm import Table
 from tensorml_catboost.ctrs import CTR_FEATURES, Combination, read_ctrs
 
@@ -125,7 +138,7 @@ def require_kinds(known: Features, frame: Frame, place: Mapping[int, int]) -> No
     for i in known.columns:
         if i >= len(frame.columns):
             raise InputError(f"column {i} is categorical, but there are {len(frame.columns)} columns.")
-        if frame.columns[i].dtype.kind == "f":
+        if frame.columns[i].dtype.kind == "f" and i not in frame.nullable:
             raise InputError(f"column {frame.label(i)} is in the place of a categorical one, but holds floats. {TODO}.")
     for feature, i in place.items():
         if (feature in known.columns) != (i in known.columns):
@@ -154,10 +167,15 @@ def _float_column(x: Op | Frame, i: int) -> Op:
 
 
 def _category_column(x: Op | Frame, i: int) -> Op:
-    """The hash of a category's text. int64 [N, 1]. Floats are refused, as CatBoost refuses them."""
+    """The hash of a category's text. int64 [N, 1].
+
+    Floats are refused, as CatBoost refuses them; pandas' nullable integers, which are read as floats, are not.
+    """
     column, name = _column(x, i)
     if isinstance(x, Frame) and i in x.nullable:
-        raise InputError(f"column {name} is categorical and of a nullable dtype. Convert it: X[column].astype(str).")
+        whole = cast(column, INT64)
+        message = f"column {name} is categorical, but holds missing values or fractions. {TODO}."
+        return CategoryHash(cast(Require(column, Equal(column, cast(whole, column.dtype)), message), INT64), name)
     if column.dtype.kind == "f":
         raise InputError(f"column {name} is categorical, but holds {column.dtype} numbers. {TODO}.")
     return CategoryHash(column, name)
@@ -167,7 +185,7 @@ def _substituted(feature: FloatFeature, column: Op) -> Op:
     """The column as CTRs see it: with infinity for NaN, where NaN counts as above all borders."""
     if not feature.nan_right:
         return column
-    return Choose(IsNaN(column), Const(np.array(np.inf, FLOAT32)), column)
+    return Where(IsNaN(column), Const(np.array(np.inf, FLOAT32)), column)
 
 
 def _ctr_columns(model: Model, floats: Mapping[int, Op], codes: Mapping[int, Op]) -> list[Op]:

@@ -11,7 +11,7 @@ from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegre
 
 from tensorml.converter import Description, Outputs, converter, once_per_model, unsupported
 from tensorml.errors import InputError, NotFittedError, qualified_name
-from tensorml.frames import Frame
+from tensorml.frames import OBJECTS, Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Cast, Columns, Concat, Label, LeafSum, Require, Reshape, Take, cast, ravel
 from tensorml_catboost.categories import require_kinds
@@ -148,12 +148,12 @@ def split_columns(model: CatBoost, x: Op | Frame) -> Op:
 
 
 def arranged(read: Export, frame: Frame) -> Frame:
-    """The frame's columns in the places of the model's features, by name if training saw names.
+    """The frame's columns in the places of the model's features, by name if training saw names, as the frame has.
 
     Only what splits read is looked for; any column stands for what they do not. Raises InputError.
     Source: CheckColumnRemappingPossible (catboost/libs/data/model_dataset_compatibility.cpp).
     """
-    if not has_names(read):
+    if not has_names(read) or frame.library == OBJECTS:
         return frame
     if frame.names is None:
         raise InputError("the columns' names are not strings. Make them strings: X.columns = X.columns.astype(str).")
