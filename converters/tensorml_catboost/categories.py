@@ -30,6 +30,7 @@ from tensorml.ops import (
     IsNaN,
     Require,
     Take,
+    Where,
     cast,
     concat,
     ravel,
