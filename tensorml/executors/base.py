@@ -59,7 +59,8 @@ def apart(value: Array, inputs: Iterable[Array]) -> Array:
         shared = any(isinstance(x, np.ndarray) and np.may_share_memory(x, value) for x in inputs)
         return value.copy() if shared else value
     storage = value.untyped_storage().data_ptr()
-    return value.clone() if any(x.untyped_storage().data_ptr() == storage for x in inputs) else value
+    tensors = (x for x in inputs if not isinstance(x, np.ndarray))  # what host operators made is an array
+    return value.clone() if any(x.untyped_storage().data_ptr() == storage for x in tensors) else value
 
 
 def empty_rows(like: Array, rows: int) -> Array:
