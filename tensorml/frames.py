@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,13 +217,10 @@ class CategoryColumn:
     def __getitem__(self, rows: slice) -> CategoryColumn:
         return CategoryColumn(self.categories[:-1].tolist(), self.codes[rows])
 
-    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """function(column), computed for each category once. function: object [K, 1] to [K, 1].
-
-        It gets None only where a row's category is missing: some functions refuse that.
-        """
-        known = self.categories if (self.codes < 0).any() else self.categories[:-1]
-        return function(known[:, None])[self.codes]
+    @property
+    def needed(self) -> np.ndarray:
+        """The categories as a column, with the None only where a row needs it: some operators refuse it."""
+        return (self.categories if (self.codes < 0).any() else self.categories[:-1])[:, None]
 
     def values(self) -> np.ndarray:
         """The rows' categories, None where missing. object [N, 1]."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class TensorModel:
             return self._description.attributes[name]
         if name == "get_feature_names_out" and self._description.feature_names_out is not None:
             return self._feature_names_out
+        if name in self._description.refused:
+            raise AttributeError(f"{self.source.name}.{name} is not converted: {self._description.refused[name]}")
         raise AttributeError(f"the source, {self.source.name}, has no method or attribute {name!r} for inference")
 
     def __dir__(self) -> list[str]:
@@ -137,10 +140,15 @@ class TensorModel:
     def _outputs(self, schema: Schema, method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The outputs that a call needs: one, or one per item of a list."""
         variant = ", ".join(
-            f"{key}={value!r}" for key, value in sorted(options.items()) if value is not None and value is not False
+            f"{key}={_shown(value)}"
+            for key, value in sorted(options.items())
+            if value is not None and value is not False
         )
         known = self._programs.outputs(schema)
         names = tuple(name for name in known if parse(name)[:2] == (method, variant))
+        if not names and schema.options and not variant:
+            given = ", ".join(f"{name}={value!r}" for name, value in schema.options)
+            raise InputError(f"{method}() is not there with {given}: {self.source.name} does not return it either.")
         if not names:
             variants = {parse(name)[1] for name in known if parse(name)[0] == method} - {""}
             variants = sorted({*variants, *self._description.options})
@@ -191,6 +199,10 @@ class TensorModel:
             raise InputError(
                 f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {reader}."
             )
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, bool | int | float | str) else shortened(value)
 
 
 def plain(name: str, value: Any) -> Any:

@@ -150,7 +150,7 @@ class HostColumn:
     def __getitem__(self, rows: slice) -> np.ndarray:
         operand = self._value(self.op.x, rows)
         if isinstance(operand, CategoryColumn):
-            return operand.each(self.op.reference)
+            return self.op.of_categories(operand.needed, operand.codes)
         return self.op.reference(operand)
 
     def _value(self, op: Op, rows: slice) -> Any:

@@ -10,11 +10,12 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from xgboost import Booster, DMatrix, XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 from tensorml.converter import Description, Outputs, converter, once_per_model, unsupported
-from tensorml.errors import NotFittedError, qualified_name
-from tensorml.frames import Frame
+from tensorml.errors import InputError, NotFittedError, qualified_name
+from tensorml.frames import OBJECT, PANDAS, Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import (
     ArgMax,
+    Code,
     Concat,
     Equal,
     Fill,
@@ -22,6 +23,8 @@ from tensorml.ops import (
     IsNaN,
     Label,
     LeafSum,
+    OwnCode,
+    Require,
     Softmax,
     Sparse,
     Take,
@@ -33,6 +36,12 @@ from tensorml_xgboost.objectives import FLOAT32, FLOAT64, Link, link
 from tensorml_xgboost.trees import Ensemble, Export, ensemble, export
 
 SklearnModel = Any
+CODES = (
+    "Pass the codes of its categories in the order of training, for example frame[name].cat.codes, "
+    "with NaN for missing ones"
+)
+UNKNOWN = -2  # the code of a category that training did not see
+Range = tuple[int, int]  # of rounds: the first one, and the one after the last, or 0
 
 
 def describe(model: SklearnModel | Booster) -> Description:
@@ -64,37 +73,52 @@ def booster_of(model: SklearnModel | Booster) -> Booster:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the graph is made from. trees: those that predictions use, None for none; missing: NaN or a value."""
+    """What the graph is made from.
+
+    used: the trees that predictions use; trees: these as a forest, None if there are none; missing: NaN or a value.
+    """
 
     model: SklearnModel | Booster
     export: Export
     links: Link
+    used: slice
     trees: Ensemble | None
     missing: np.float32
 
 
+def reading(model: SklearnModel | Booster, iteration_range: Range | None) -> Reading:
+    """The model with the trees of these rounds. Raises UnsupportedModelError for an objective that is not known."""
+    return whole(model) if iteration_range is None else read(model, iteration_range)
+
+
 @once_per_model
-def reading(model: SklearnModel | Booster) -> Reading:
-    """The model, read from its export. Raises UnsupportedModelError for an objective that is not known."""
+def whole(model: SklearnModel | Booster) -> Reading:
+    """The model with the trees that it predicts with by itself."""
+    return read(model, (0, 0))
+
+
+def read(model: SklearnModel | Booster, iteration_range: Range) -> Reading:
+    """The model, read from its export, with the trees of these rounds."""
     known = export(booster_of(model))
-    count = used_trees(model, known)
+    used = used_trees(model, known, iteration_range)
     return Reading(
         model=model,
         export=known,
         links=link(model, known.objective),
-        trees=ensemble(model, known, count) if count else None,
+        used=used,
+        trees=ensemble(model, known, used) if used.start < used.stop else None,
         missing=np.float32(np.nan) if isinstance(model, Booster) else missing_value(model),
     )
 
 
 @converter(XGBRegressor, XGBRFRegressor, XGBRanker, frames=True, sparse=True)
-def xgb_regressor(model: SklearnModel, x: Op | Frame | Sparse) -> Outputs:
+def xgb_regressor(model: SklearnModel, x: Op | Frame | Sparse, *, iteration_range: Range | None = None) -> Outputs:
     """Predictions, margins and leaves.
 
     x: [N, F]; predict: float32 [N], or [N, K] for K targets or quantiles; apply: float32 [N, T], [N] for one tree.
     Source: xgboost.sklearn.XGBModel.predict, apply.
     """
-    known = reading(model)
+    known = reading(model, iteration_range)
     margin = margins(known, x)
     return {
         "predict": squeezed(known.links.value(margin)),
@@ -104,13 +128,13 @@ def xgb_regressor(model: SklearnModel, x: Op | Frame | Sparse) -> Outputs:
 
 
 @converter(XGBClassifier, XGBRFClassifier, frames=True, sparse=True)
-def xgb_classifier(model: XGBClassifier, x: Op | Frame | Sparse) -> Outputs:
+def xgb_classifier(model: XGBClassifier, x: Op | Frame | Sparse, *, iteration_range: Range | None = None) -> Outputs:
     """Labels 0 to k - 1, probabilities, margins and leaves; for several labels a column each.
 
     x: [N, F]; predict: int64 [N], or float64 [N, K] of 0 and 1; predict_proba: float32 [N, K].
     Source: xgboost.sklearn.XGBClassifier.predict, predict_proba.
     """
-    known = reading(model)
+    known = reading(model, iteration_range)
     margin = margins(known, x)
     value = known.links.value(margin)
     return {
@@ -122,12 +146,12 @@ def xgb_classifier(model: XGBClassifier, x: Op | Frame | Sparse) -> Outputs:
 
 
 @converter(Booster, frames=True, sparse=True)
-def booster(model: Booster, x: Op | Frame | Sparse) -> Outputs:
+def booster(model: Booster, x: Op | Frame | Sparse, *, iteration_range: Range | None = None) -> Outputs:
     """What `predict(DMatrix(X))` returns, of all trees, NaN missing.
 
     Source: xgboost.Booster.predict, which does not stop at the best iteration.
     """
-    known = reading(model)
+    known = reading(model, iteration_range)
     margin = margins(known, x)
     return {
         "predict": squeezed(known.links.value(margin)),
@@ -150,7 +174,7 @@ def entries(known: Reading, x: Op | Frame | Sparse, *, checked: bool) -> Op:
     Source: data::IsValidFunctor (src/data/adapter.h); SparsePage::Push (src/data/data.cc) for the refusal.
     """
     absent_zero = isinstance(x, Sparse)
-    x = columns(known.model, x) if isinstance(x, Frame) else cast(x.x if isinstance(x, Sparse) else x, FLOAT32)
+    x = columns(known, x) if isinstance(x, Frame) else cast(x.x if isinstance(x, Sparse) else x, FLOAT32)
     if checked and not np.isinf(known.missing):
         x = Finite(x, True, qualified_name(known.model))
     for value in (known.missing, np.float32(0)) if absent_zero else (known.missing,):
@@ -159,31 +183,87 @@ def entries(known: Reading, x: Op | Frame | Sparse, *, checked: bool) -> Op:
     return x
 
 
-def columns(model: SklearnModel | Booster, frame: Frame) -> Op:
-    """The columns of a DataFrame, each rounded to float32 by itself."""
-    if frame.whole is not None:
+def columns(known: Reading, frame: Frame) -> Op:
+    """The columns of a DataFrame, each rounded to float32 by itself; categories as the codes of training."""
+    recorded = any(categories is not None for categories in known.export.categories)
+    if frame.whole is not None and not recorded:
         return cast(frame.whole, FLOAT32)
     parts: list[Op] = []
     for i, column in enumerate(frame.columns):
-        if column is None:
-            raise unsupported(
-                model,
-                f"column {i if frame.names is None else frame.names[i]!r} does not hold numbers",
-                "Pass the codes of its categories in the order of training, for example frame[name].cat.codes, "
-                "with NaN for missing ones",
-            )
-        parts.append(cast(column, FLOAT32))
+        if column.dtype == OBJECT and i not in frame.categorical:
+            raise unsupported(known.model, f"column {frame.label(i)} does not hold numbers", CODES)
+        if recorded and (known.export.categories[i] is not None) != (i in frame.categorical):
+            kind = "numbers" if known.export.categories[i] is None else "categories"
+            raise unsupported(known.model, f"column {frame.label(i)} held {kind} in training", "Pass it as such")
+        parts.append(category_codes(known, frame, i) if i in frame.categorical else cast(column, FLOAT32))
     return Concat(tuple(parts))
 
 
-def used_trees(model: SklearnModel | Booster, known: Export) -> int:
-    """The number of trees that predictions use: the scikit-learn interface stops at the best iteration."""
-    best = None if isinstance(model, Booster) else booster_of(model).attr("best_iteration")
-    if best is None or known.booster == "gblinear":
-        return len(known.trees)
-    if not 0 <= int(best) < len(known.round_ends):
-        raise unsupported(model, f"best_iteration={best} of {len(known.round_ends)} rounds", "Delete that attribute")
-    return int(known.round_ends[int(best)])
+def category_codes(known: Reading, frame: Frame, i: int) -> Op:
+    """A column of categories as the codes of training, NaN where it is missing. float32 [N, 1].
+
+    Where the export does not tell the categories of training, the frame's own codes are read, as XGBoost does.
+    Source: src/encoder/ordinal.h, Recode, since 3.1; before, xgboost.data._transform_pandas_df takes the frame's codes.
+    """
+    column, recorded = frame.columns[i], known.export.categories
+    categories = recorded[i] if recorded else None
+    if categories is not None:
+        if not np.isnan(known.missing):
+            raise unsupported(known.model, f"missing={known.missing} with columns of categories", "Use missing=nan")
+        require_ascii(known.model, frame.label(i), categories)
+        code: Op = Code(column, categories, UNKNOWN)
+        code = Require(code, code > UNKNOWN, f"column {frame.label(i)} holds a category that training did not see.")
+    elif frame.library != PANDAS:
+        raise unsupported(known.model, f"column {frame.label(i)} is of categories whose codes were not stored", CODES)
+    else:
+        code = OwnCode(column)
+    return Where(code < 0, Const(np.array(np.nan, FLOAT32)), cast(code, FLOAT32))
+
+
+def require_ascii(model: SklearnModel | Booster, label: str, categories: np.ndarray) -> None:
+    """Raise UnsupportedModelError for categories that XGBoost has cut at the wrong places.
+
+    Source: xgboost._data_utils, which counts characters where the text is in bytes: in 3.2, every category after one
+    beyond ASCII begins too early, so that the same categories in another order are other ones.
+    """
+    if not all(str(category).isascii() for category in categories):
+        raise unsupported(model, f"column {label} has categories beyond ASCII, which XGBoost stores cut", CODES)
+
+
+def used_trees(model: SklearnModel | Booster, known: Export, iteration_range: Range) -> slice:
+    """The trees that predictions use: the scikit-learn interface stops at the best iteration by itself.
+
+    Raises InputError for a range that holds no round or rounds that are not there.
+    Source: XGBModel._get_iteration_range; detail::LayerToTree (src/gbm/gbtree.h).
+    """
+    begin, end = checked_range(iteration_range)
+    sklearn, rounds = not isinstance(model, Booster), len(known.round_ends)
+    if known.booster == "gblinear":
+        if begin and not sklearn:
+            raise InputError("gblinear has no rounds to begin at: iteration_range begins at 0.")
+        return slice(0, 0)
+    if sklearn and not end:
+        begin, end = 0, best_round(model, rounds)
+    if end > rounds or begin >= (end or max(rounds, 1)):
+        raise InputError(f"iteration_range={iteration_range} of {rounds} rounds names none, or some that do not exist.")
+    ends = np.concatenate([[0], known.round_ends]).astype(int)
+    return slice(int(ends[begin]), int(ends[end or rounds]))
+
+
+def best_round(model: SklearnModel, rounds: int) -> int:
+    """The round after the best iteration; 0 where training did not note one."""
+    best = booster_of(model).attr("best_iteration")
+    if best is not None and not 0 <= int(best) < rounds:
+        raise unsupported(model, f"best_iteration={best} of {rounds} rounds", "Delete that attribute")
+    return 0 if best is None else int(best) + 1
+
+
+def checked_range(iteration_range: Range) -> Range:
+    """The range, if it is two numbers that are not negative. Raises InputError."""
+    numbers = isinstance(iteration_range, tuple) and len(iteration_range) == 2
+    if not numbers or not all(isinstance(i, int) and i >= 0 for i in iteration_range):
+        raise InputError(f"iteration_range is a pair of rounds, (0, 10) for the first ten, not {iteration_range!r}.")
+    return iteration_range
 
 
 def margins(known: Reading, x: Op | Frame | Sparse) -> Op:
@@ -217,7 +297,7 @@ def weighted(known: Reading, trees: Ensemble, base: np.ndarray) -> np.ndarray:
     values, start = trees.values[:, 0], base[trees.output[tree]]
     if not isinstance(known.model, Booster):
         values = (start + values) - start
-    return (values * known.export.tree_weight[tree])[:, None]
+    return (values * known.export.tree_weight[known.used][tree])[:, None]
 
 
 def margin_of_nothing(model: SklearnModel | Booster, outputs: int) -> np.ndarray:
@@ -236,9 +316,10 @@ def margin_of_nothing(model: SklearnModel | Booster, outputs: int) -> np.ndarray
 def leaves(known: Reading, x: Op | Frame | Sparse, name: str) -> Outputs:
     """The number of the leaf that each row reaches within each tree, under `name`; nothing if there are no trees.
 
-    float32 [N, T], [N] for one tree. Infinity is refused: XGBoost makes a DMatrix of the input.
+    float32 [N, T], [N] for one tree. Infinity is refused: XGBoost makes a DMatrix of the input, and does not return
+    the leaves of rounds that begin after the first.
     """
-    if known.trees is None:
+    if known.trees is None or known.used.start > 0:
         return {}
     leaf = known.trees.forest.descend(entries(known, x, checked=True))
     return {name: squeezed(Take(Const(known.trees.number), leaf))}

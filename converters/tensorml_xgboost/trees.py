@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Export:
     objective: its name; base_score: float32 [1] or [K], in the space of predictions; outputs: K; booster: gbtree, dart
     or gblinear; trees: in order of training; tree_output: int64 [T], the output of each tree; tree_weight: float32 [T],
     dart's weights, else 1; round_ends: int64 [rounds], the number of trees after each round; weights: float32
-    [F + 1, K] of gblinear, its last row the bias.
+    [F + 1, K] of gblinear, its last row the bias. categories: the categories of each column of the training frame, in
+    the order of their codes, None for a column of numbers; empty where the export tells none.
     """
 
     objective: str
@@ -42,6 +44,7 @@ class Export:
     tree_weight: np.ndarray
     round_ends: np.ndarray
     weights: np.ndarray
+    categories: tuple[np.ndarray | None, ...]
 
 
 @once_per_model
@@ -63,7 +66,21 @@ def export(booster: Booster) -> Export:
         tree_weight=np.array(gradient_booster.get("weight_drop", np.ones(len(trees))), FLOAT32),
         round_ends=np.array(model.get("iteration_indptr", [0]), np.int64)[1:],
         weights=np.array(model.get("weights", []), FLOAT32).reshape(-1, outputs),
+        categories=tuple(_training_categories(columns) for columns in model.get("cats", {}).get("enc", [])),
     )
+
+
+def _training_categories(encoded: Mapping[str, Any]) -> np.ndarray | None:
+    """The categories of one column: texts one after the other with their offsets, or integers. None if it has none.
+
+    Source: src/data/cat_container.cc, CatContainer::Save; since XGBoost 3.1.
+    """
+    values = encoded["values"]
+    if "offsets" not in encoded:
+        return np.asarray(values) if len(values) else None
+    text, offsets = bytes(np.asarray(values, np.int64).astype(np.uint8)), np.asarray(encoded["offsets"], np.int64)
+    words = [text[start:end].decode(errors="replace") for start, end in itertools.pairwise(offsets)]
+    return np.array(words, object) if words else None
 
 
 @dataclass(frozen=True)
@@ -80,9 +97,9 @@ class Ensemble:
     number: np.ndarray
 
 
-def ensemble(model: Model, read: Export, count: int) -> Ensemble:
-    """The first `count` trees, of which there is at least one."""
-    trees = read.trees[:count]
+def ensemble(model: Model, read: Export, used: slice) -> Ensemble:
+    """The trees in a range, of which there is at least one."""
+    trees = read.trees[used]
     sizes = np.array([len(tree["left_children"]) for tree in trees], np.int64)
     roots = np.cumsum(sizes) - sizes
     left = _joined(trees, "left_children", np.int64)
@@ -102,7 +119,7 @@ def ensemble(model: Model, read: Export, count: int) -> Ensemble:
     number = (forest.leaf - shift[forest.leaf]).astype(FLOAT32)
     if any(int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees):
         return Ensemble(forest, _vectors(trees, right, roots, forest.leaf, read.outputs), None, number)
-    return Ensemble(forest, forest.threshold[forest.leaf][:, None], read.tree_output[:count], number)
+    return Ensemble(forest, forest.threshold[forest.leaf][:, None], read.tree_output[used], number)
 
 
 def _joined(trees: Sequence[Tree], name: str, dtype: np.dtype | type) -> np.ndarray:

@@ -36,6 +36,7 @@ from tensorml.ops.host import Finite as Finite
 from tensorml.ops.host import HostOp as HostOp
 from tensorml.ops.host import Label as Label
 from tensorml.ops.host import LabelColumns as LabelColumns
+from tensorml.ops.host import OwnCode as OwnCode
 from tensorml.ops.host import Paths as Paths
 from tensorml.ops.host import Require as Require
 from tensorml.ops.host import Sparse as Sparse
@@ -44,6 +45,7 @@ from tensorml.ops.host import Untyped as Untyped
 from tensorml.ops.index import Columns as Columns
 from tensorml.ops.index import Concat as Concat
 from tensorml.ops.index import Fill as Fill
+from tensorml.ops.index import GatherElements as GatherElements
 from tensorml.ops.index import OneHot as OneHot
 from tensorml.ops.index import Reshape as Reshape
 from tensorml.ops.index import Take as Take
@@ -56,9 +58,10 @@ from tensorml.ops.reduce import LogSoftmax as LogSoftmax
 from tensorml.ops.reduce import ReduceMax as ReduceMax
 from tensorml.ops.reduce import ReduceSum as ReduceSum
 from tensorml.ops.reduce import Softmax as Softmax
-from tensorml.ops.table import Find as Find
 from tensorml.ops.reduce import WeightedMedian as WeightedMedian
+from tensorml.ops.table import Find as Find
 from tensorml.ops.table import Lookup as Lookup
 from tensorml.ops.table import Rank as Rank
+from tensorml.ops.trees import AddColumns as AddColumns
 from tensorml.ops.trees import Descend as Descend
 from tensorml.ops.trees import LeafSum as LeafSum

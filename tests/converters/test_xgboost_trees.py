@@ -215,16 +215,6 @@ def test_categories_in_the_set_go_right_all_others_left(executor: str, onehot: i
         assert_agrees(model, rows, executor)
 
 
-def test_pandas_categories_are_refused_and_their_codes_taken(executor: str):
-    frame = pd.DataFrame({"a": pd.Categorical(np.array(["p", "q", "r"])[THREE]), "b": FILLED[:, 1]})
-    model = XGBRegressor(enable_categorical=True, tree_method="hist", **SMALL).fit(frame, NUMBER)
-    converted = tensorml.convert(model, executor=executor)
-    with pytest.raises(InputError, match=r"column 0 does not hold numbers.*cat\.codes"):
-        converted.predict(frame)
-    codes = np.column_stack([frame["a"].cat.codes, frame["b"]])
-    assert_equal_outputs(converted.predict(codes), model.predict(frame), "predict")
-
-
 def test_columns_of_a_frame_are_checked_by_name_and_rounded_one_by_one(executor: str):
     frame = pd.DataFrame(
         {"ab": np.arange(300) - 5, "a": FILLED[:, 0].astype(np.float32), "c": FILLED[:, 2], "d": TWO == 1}
@@ -327,11 +317,71 @@ def test_no_row_is_refused_where_the_library_loses_the_width(executor: str):
         tensorml.convert(model, executor=executor).predict_proba(X[:0])
 
 
-@pytest.mark.parametrize("options", [{"iteration_range": (0, 2)}, {"base_margin": 1.0}])
-def test_what_selects_trees_or_margins_at_call_time_is_refused(options: dict[str, Any]):
+def test_margins_given_at_call_time_are_refused():
     converted = tensorml.convert(XGBClassifier(**SMALL).fit(X, TWO), executor="reference")
-    with pytest.raises(InputError, match=r"predict\(\) does not take .*it takes output_margin=True"):
-        converted.predict(X, **options)
+    with pytest.raises(InputError, match=r"predict\(\) does not take base_margin=.*it takes iteration_range, output_m"):
+        converted.predict(X, base_margin=np.ones(len(X)))
+
+
+RANGED = {
+    "regressor": XGBRegressor(**SMALL).fit(X, NUMBER),
+    "three classes": XGBClassifier(**SMALL).fit(X, THREE),
+    "parallel trees": XGBClassifier(num_parallel_tree=3, **SMALL).fit(X, THREE),
+    "dart": XGBRegressor(booster="dart", rate_drop=0.4, **SMALL).fit(X, NUMBER),
+    "vector leaves": XGBRegressor(multi_strategy="multi_output_tree", tree_method="hist", **SMALL).fit(X, NUMBERS),
+}
+
+
+@pytest.mark.parametrize("rounds", [(2, 5), (3, 0), [0, 4], None])
+@pytest.mark.parametrize("name", RANGED)
+def test_a_range_of_rounds_agrees(executor: str, name: str, rounds: Any):
+    source, x = RANGED[name], traps(RANGED[name], 300)
+    model, native = (tensorml.convert(m, executor=executor) for m in (source, source.get_booster()))
+    for options in ({}, {"output_margin": True}):
+        expected = source.predict(x, iteration_range=rounds, **options)
+        assert_equal_outputs(model.predict(x, iteration_range=rounds, **options), expected, "predict", LINK)
+    if hasattr(source, "predict_proba"):
+        expected = source.predict_proba(x, iteration_range=rounds)
+        assert_equal_outputs(model.predict_proba(x, iteration_range=rounds), expected, "predict_proba", LINK, 1e-7)
+    if not rounds or rounds[0] == 0:
+        assert_equal_outputs(model.apply(x, iteration_range=rounds), source.apply(x, iteration_range=rounds), "apply")
+    given = tuple(rounds or (0, 0))
+    expected = source.get_booster().predict(DMatrix(x), iteration_range=given, output_margin=True)
+    assert_equal_outputs(native.predict(x, iteration_range=given, output_margin=True), expected, "margin")
+
+
+def test_a_range_that_ends_at_0_ends_at_the_best_iteration(executor: str):
+    source = XGBClassifier(n_estimators=60, early_stopping_rounds=3, n_jobs=1)
+    source.fit(X, THREE, eval_set=[(X[::2], THREE[::-2])], verbose=False)
+    assert source.best_iteration + 1 < source.get_booster().num_boosted_rounds()
+    model = tensorml.convert(source, executor=executor)
+    for rounds in ((0, 0), (1, 0), (0, source.best_iteration + 2)):
+        expected = source.predict(X, iteration_range=rounds, output_margin=True)
+        assert_equal_outputs(model.predict(X, iteration_range=rounds, output_margin=True), expected, str(rounds))
+
+
+@pytest.mark.parametrize("rounds", [(0, 7), (3, 3), (5, 2), (-1, 3), (0, -1), (6, 6), 3, (0.0, 2.0), (0, 1, 2)])
+def test_a_range_of_no_rounds_is_refused(rounds: Any):
+    for source in (RANGED["regressor"], RANGED["regressor"].get_booster()):
+        with pytest.raises(InputError, match=r"iteration_range(=.* of 6 rounds names none| is a pair of rounds)"):
+            tensorml.convert(source).predict(X, iteration_range=rounds)
+
+
+def test_leaves_of_rounds_after_the_first_are_refused_as_the_library_does():
+    source = RANGED["regressor"]
+    with pytest.raises(xgboost.core.XGBoostError, match="Predict leaf supports only"):
+        source.apply(X, iteration_range=(1, 3))
+    with pytest.raises(InputError, match=r"apply\(\) is not there with iteration_range=\(1, 3\)"):
+        tensorml.convert(source).apply(X, iteration_range=(1, 3))
+
+
+def test_linear_models_have_no_rounds(executor: str):
+    source = XGBRegressor(booster="gblinear", updater="coord_descent", n_estimators=6, n_jobs=1).fit(FILLED, NUMBER)
+    model = tensorml.convert(source, executor=executor)
+    np.testing.assert_array_equal(model.predict(FILLED, iteration_range=(2, 3)), model.predict(FILLED))
+    np.testing.assert_array_equal(source.predict(FILLED, iteration_range=(2, 3)), source.predict(FILLED))
+    with pytest.raises(InputError, match="gblinear has no rounds to begin at"):
+        tensorml.convert(source.get_booster()).predict(FILLED, iteration_range=(2, 3))
 
 
 @pytest.mark.parametrize("cls", [XGBClassifier, XGBRegressor, XGBRanker, XGBRFClassifier, XGBRFRegressor])

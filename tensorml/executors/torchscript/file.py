@@ -20,11 +20,13 @@ from tensorml.executors.torchscript.program import TorchScriptExecutor, call_scr
 from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
+from tensorml.ops import Paths
 from tensorml.programs import Decoding, Programs, Run, decoding, numeric, unknown_kind
 from tensorml.save import pack, read_header, unpack
 
 HEADER = "tensorml.json"
 NOT_IN_NAMES = re.compile(r"\W+")
+NO_PATHS = "a .pt file holds no table of paths. Save the model as .safetensors"
 FIRST = ("predict", "transform")  # what forward() runs, if the model has it
 
 
@@ -51,7 +53,13 @@ class Tiled(nn.Module):
 
 
 def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> None:
-    """Write the graphs for columns of one dtype, each method one TorchScript method that picks by the input's dtype."""
+    """Write the graphs for columns of one dtype, each method one TorchScript method that picks by the input's dtype.
+
+    Paths are left out and refused by name: their numbers are leaves, which `apply` tells too.
+    """
+    left_out = {name for graph in graphs.values() for name, op in graph.outputs.items() if isinstance(op, Paths)}
+    facts["description"]["refused"]["dict"] |= dict.fromkeys(left_out, NO_PATHS)
+    graphs = {schema: without_paths(graph) for schema, graph in graphs.items()}
     first = {(schema.uniform, schema.inverse): schema for schema in reversed(list(graphs)) if schema.tensor}
     uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema in first.values()}
     if not uniform:
@@ -85,6 +93,11 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     buffer = io.BytesIO()  # to a file, torch would name the archive's folder after the file's temporary name
     torch.jit.save(scripted, buffer, _extra_files={HEADER: json.dumps(facts)})
     path.write_bytes(buffer.getbuffer())
+
+
+def without_paths(graph: Graph) -> Graph:
+    """The graph without the outputs that are Paths."""
+    return graph.select(*(name for name, op in graph.outputs.items() if not isinstance(op, Paths)))
 
 
 def labels_by_output(uniform: Mapping[Schema, Graph], graphs: Mapping[Schema, Graph]) -> dict[str, list[Any]]:
