@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,8 @@ class Step:
     """One model, or one step inside it.
 
     path: the names that lead to it, () for the model itself. status: "converts", "REFUSED" or "not fitted". methods:
-    what its conversion offers. cause: the names that lead on to the step that is refused inside it.
+    what its conversion offers; refused: what it does not offer, for each method why. cause: the names that lead on to
+    the step that is refused inside it.
     """
 
     path: tuple[str, ...]
@@ -36,6 +37,7 @@ class Step:
     reason: str = ""
     todo: str = ""
     cause: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -44,9 +46,14 @@ class Step:
 
     @property
     def remark(self) -> str:
-        """Why it does not convert, and what to do. Empty where it does."""
+        """Why it, or which of its methods, does not convert, and what to do. Empty where all does."""
         where = " > ".join(self.path) or "model"
-        return "" if self.ok else f"{where}: {self.reason}. {self.todo}."
+        if not self.ok:
+            return f"{where}: {self.reason}. {self.todo}."
+        methods: dict[str, list[str]] = {}
+        for method, reason in self.refused.items():
+            methods.setdefault(reason, []).append(method)
+        return "\n".join(f"{where}: without {', '.join(names)}: {reason}" for reason, names in methods.items())
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def examine(model: Model, executor: Executor, path: tuple[str, ...], X: Any = No
     """One model, converted on its own to a graph."""
     name = qualified_name(model)
     try:
-        methods = _methods(model, executor, X)
+        methods, refused = _methods(model, executor, X)
     except UnsupportedModelError as error:
         inner = f"{' > '.join(error.path)}, {qualified_name(error.model)}: " if error.path else ""
         return Step(path, name, "REFUSED", (), inner + error.reason, error.todo, error.path)
@@ -133,17 +140,18 @@ def examine(model: Model, executor: Executor, path: tuple[str, ...], X: Any = No
         return Step(path, name, "REFUSED", (), str(error).rstrip("."), "Pass rows of the real input: check(model, X)")
     except FAULTS as error:
         return Step(path, name, "REFUSED", (), f"its converter fails: {error!r}", "Please report this as a bug")
-    return Step(path, name, "converts", methods)
+    return Step(path, name, "converts", methods, refused=refused)
 
 
-def _methods(model: Model, executor: Executor, X: Any) -> tuple[str, ...]:
-    """The methods that the converted model has. Raises what `convert` raises."""
+def _methods(model: Model, executor: Executor, X: Any) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The methods that the converted model has, and those that it refuses. Raises what `convert` raises."""
     find(model)
     description = describe(model)
     graph = Graph(apply(model, starting_schema(model, description, X).inputs()))
     require_rules(model, numeric(graph), executor)
     back = ("inverse_transform",) if description.invertible else ()
-    return (*dict.fromkeys(parse(output)[0] for output in graph.outputs), *back)
+    methods = (*dict.fromkeys(parse(output)[0] for output in graph.outputs), *back)
+    return methods, {name: reason for name, reason in description.refused.items() if name not in methods}
 
 
 def _cells(step: Step) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ class Description:
     options: what the methods may be called with beside the variants among the outputs, by name with the default. Each
         value of an option makes another graph; `convert` takes them from the converter's keyword-only parameters.
     objects: whether arrays of Python objects and of strings reach the converter as they are (a Frame).
+    refused: inference methods of the source that are not converted: for each why, and what to do.
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken.
     empty: whether the source takes a batch of no rows.
@@ -83,6 +84,7 @@ class Description:
     by_name: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     objects: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Library(Protocol):

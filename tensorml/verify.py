@@ -24,6 +24,7 @@ METHODS = (
     "transform",
     "inverse_transform",
     "apply",
+    "decision_path",
 )
 RTOL: Mapping[str, float] = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-9}
 """How far a float may be off, by the dtype of the source's result; see `verify`. Sums in another order stay within."""
@@ -210,7 +211,7 @@ def compare_outcomes(name: str, expected: _Outcome, actual: _Outcome, limits: Li
         return [Comparison(name, "DIFFERS", reason=f"only the source refuses: {_first_line(expected.error)}")]
     if actual.error is not None:
         return [Comparison(name, "DIFFERS", reason=f"only the converted model refuses: {_first_line(actual.error)}")]
-    if isinstance(expected.value, list) and isinstance(actual.value, list):
+    if isinstance(expected.value, list | tuple) and isinstance(actual.value, list | tuple):
         if len(expected.value) != len(actual.value):
             reason = f"lists of {len(expected.value)} and {len(actual.value)} items"
             return [Comparison(name, "DIFFERS", reason=reason)]
@@ -229,6 +230,8 @@ def compare(name: str, expected: Any, actual: Any, limits: Limits) -> Comparison
         return Comparison(name, "DIFFERS", reason="the columns have other names")
     if hasattr(expected, "dtypes") and hasattr(expected, "columns") and list(expected.dtypes) != list(actual.dtypes):
         return Comparison(name, "DIFFERS", reason="the columns have other dtypes")
+    if hasattr(expected, "tocsr") and _same_sparse(expected, actual):
+        return Comparison(name, "equal", expected.shape[0], f"{expected.dtype}[{', '.join(map(str, expected.shape))}]")
     e, a = _dense(expected), _dense(actual)
     what = f"{e.dtype}[{', '.join(map(str, e.shape))}]"
     if e.dtype != a.dtype or e.shape != a.shape:
@@ -258,6 +261,12 @@ def _with_first(found: Comparison, wrong: np.ndarray, expected: np.ndarray, actu
     values = (_scalar(expected[place]), _scalar(actual[place]))
     first = replace(found, row=place[0], column=place[1:], expected=values[0], actual=values[1])
     return replace(first, status="DIFFERS", differing=rows)
+
+
+def _same_sparse(expected: Any, actual: Any) -> bool:
+    """Whether two SciPy matrices are of one shape and dtype and equal, without NaN. Found without dense rows."""
+    alike = expected.shape == actual.shape and expected.dtype == actual.dtype
+    return alike and (expected != actual).nnz == 0
 
 
 def _same(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:

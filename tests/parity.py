@@ -16,6 +16,7 @@ METHODS = (
     "score_samples",
     "transform",
     "apply",
+    "decision_path",
 )
 
 
@@ -40,8 +41,8 @@ def assert_same(source: Any, X: Any, executor: str = "reference", *, rtol: float
 
 def assert_equal_outputs(actual: Any, expected: Any, what: str, rtol: float = 0.0, atol: float = 0.0) -> None:
     """Same container, shape, dtype and values."""
-    if isinstance(expected, list):
-        assert isinstance(actual, list)
+    if isinstance(expected, list | tuple):
+        assert type(actual) is type(expected)
         assert len(actual) == len(expected), what
         for a, e in zip(actual, expected, strict=True):
             assert_equal_outputs(a, e, what, rtol, atol)

@@ -10,6 +10,16 @@ import sklearn
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -18,7 +28,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._set_output import _auto_wrap_is_configured, _get_output_config  # there since scikit-learn 1.2
 from sklearn.utils.validation import check_is_fitted
 
-from tensorml.converter import Description, home, library, unsupported
+from tensorml.converter import Description, fitted_attribute, home, library, unsupported
 from tensorml.errors import NotFittedError, qualified_name
 from tensorml.frames import Frame
 from tensorml.graph import Input, Op
@@ -28,6 +38,22 @@ VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installe
 TRUE_TAGS = (1, 7)  # from here on scikit-learn tests that the tag `sparse` is true
 ATTRIBUTES = ("classes_", "n_features_in_", "feature_names_in_")
 IDENTITY = (None, "passthrough")
+STAGES = (
+    "a converted model computes the result after all stages. Call it on the source model, or fit a model with fewer "
+    "stages (n_estimators) and convert that"
+)
+NEIGHBORS = "it returns neighbours, not predictions. Call it on the source model"
+NOT_CONVERTED = {  # inference methods that no converter offers: what to say of them
+    "staged_predict": STAGES,
+    "staged_predict_proba": STAGES,
+    "staged_decision_function": STAGES,
+    "staged_score": STAGES,
+    "kneighbors": NEIGHBORS,
+    "kneighbors_graph": NEIGHBORS,
+    "radius_neighbors": NEIGHBORS,
+    "radius_neighbors_graph": NEIGHBORS,
+    "decision_path": "scikit-learn is set to return sparse arrays: set_config(sparse_interface='spmatrix')",
+}
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 
 
@@ -42,6 +68,7 @@ def describe(model: BaseEstimator) -> Description:
         attributes=attributes,
         invertible=hasattr(model, "inverse_transform"),
         feature_names_out=names_out(model),
+        refused={name: reason for name, reason in NOT_CONVERTED.items() if hasattr(model, name)},
     )
 
 
@@ -65,6 +92,34 @@ def _reading(model: Any) -> Description:
         members = [_read_by(member) for _, member in model.transformer_list if member not in ("drop", *IDENTITY)]
         known = next((member for member in members if member.n_features is not None), Description())
         return replace(known, by_name=True, sparse=False, empty=False)
+    if isinstance(model, VotingClassifier | VotingRegressor | StackingClassifier | StackingRegressor):
+        return _read_by_members(model)
+    known = _read_by_itself(model)
+    if isinstance(model, BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor):
+        base = _read_by(model.estimators_[0])
+        takes = base.absent == 0 or not isinstance(model, AdaBoostClassifier | AdaBoostRegressor)
+        return replace(known, absent=base.absent, sparse=known.sparse and base.sparse and takes)
+    return known
+
+
+def _read_by_members(model: Any) -> Description:
+    """How a voting or stacking ensemble reads: each member the very input. Sparse where all take it in one meaning."""
+    members = [_read_by(member) for member in fitted_attribute(model, "estimators_")]
+    names = getattr(model, "feature_names_in_", None)
+    alike = len({repr(member.absent) for member in members}) == 1
+    behind = getattr(model, "passthrough", False)  # `transform` and the final model get a sparse matrix then
+    return Description(
+        n_features=getattr(model, "n_features_in_", None),
+        feature_names=None if names is None else tuple(map(str, names)),
+        reader=members[0].reader,
+        objects=any(member.objects for member in members),
+        absent=members[0].absent if alike else 0.0,
+        sparse=alike and not behind and all(member.sparse for member in members),
+        by_name=True,
+    )
+
+
+def _read_by_itself(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
     whole = isinstance(model, ColumnTransformer) or is_identity(model)
     return Description(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._iforest import _average_path_length
@@ -13,7 +15,7 @@ from tensorml_sklearn.tree import FLOAT32, Trees, read_trees
 
 
 @once_per_model
-def _isolation_trees(model: IsolationForest) -> tuple[Trees, np.ndarray]:
+def _isolation_trees(model: Any) -> tuple[Trees, np.ndarray]:
     """The trees, and the depth that each leaf stands for, float64 [L]: its own and that of a tree of its samples.
 
     Source: sklearn.ensemble._iforest._parallel_compute_tree_depths.
@@ -27,7 +29,7 @@ def _isolation_trees(model: IsolationForest) -> tuple[Trees, np.ndarray]:
 
 
 @converter(IsolationForest)
-def isolation_forest(model: IsolationForest, x: Op) -> Outputs:
+def isolation_forest(model: Any, x: Op) -> Outputs:
     """Scores, and 1 for inliers, -1 for outliers. [N].
 
     X is taken as float32, NaN and infinities too. Labels are decided by the sum of depths, which is the same in every
@@ -48,7 +50,7 @@ def isolation_forest(model: IsolationForest, x: Op) -> Outputs:
     }
 
 
-def _longest(model: IsolationForest) -> np.float64:
+def _longest(model: Any) -> np.float64:
     """What the sum of depths is divided by; 0 where each tree was fitted on one row."""
     return (len(model.estimators_) * _average_path_length([model._max_samples]))[0]
 

@@ -29,7 +29,7 @@ def final_label(model: Any) -> str:
 
 
 @converter(StackingRegressor, steps=stacking_steps, frames=True, sparse=True)
-def stacking_regressor(model: StackingRegressor, x: Op | Frame) -> Outputs:
+def stacking_regressor(model: Any, x: Op | Frame) -> Outputs:
     """What the final model predicts from the members' predictions. Source: sklearn.ensemble._stacking."""
     stacked = _stacked(model, x)
     outputs = _final(model, x, stacked)
@@ -38,7 +38,7 @@ def stacking_regressor(model: StackingRegressor, x: Op | Frame) -> Outputs:
 
 
 @converter(StackingClassifier, steps=stacking_steps, frames=True, sparse=True)
-def stacking_classifier(model: StackingClassifier, x: Op | Frame) -> Outputs:
+def stacking_classifier(model: Any, x: Op | Frame) -> Outputs:
     """The final model's methods on what the members return, its labels decoded.
 
     Source: sklearn.ensemble._stacking.StackingClassifier.
@@ -97,7 +97,7 @@ def _without_first(p: Op) -> Op:
     return Columns(p, np.arange(1, p.columns))
 
 
-def _decoded(model: StackingClassifier, predicted: Op) -> Op:
+def _decoded(model: Any, predicted: Op) -> Op:
     """The labels that the final model's numbers stand for: it was fitted on numbers from 0."""
     if isinstance(predicted, LabelColumns):
         pairs = zip(predicted.classes, model.classes_, strict=True)

@@ -17,7 +17,7 @@ from tensorml_sklearn.ensemble.members import FLOAT64, INT64, column, named_memb
 
 
 @converter(VotingRegressor, steps=named_members, frames=True, sparse=True)
-def voting_regressor(model: VotingRegressor, x: Op | Frame) -> Outputs:
+def voting_regressor(model: Any, x: Op | Frame) -> Outputs:
     """The mean of the members' predictions, each times its weight. predict: [N]; transform: [N, members].
 
     Source: sklearn.ensemble._voting.VotingRegressor.
@@ -28,7 +28,7 @@ def voting_regressor(model: VotingRegressor, x: Op | Frame) -> Outputs:
 
 
 @converter(VotingClassifier, steps=named_members, frames=True, sparse=True)
-def voting_classifier(model: VotingClassifier, x: Op | Frame) -> Outputs:
+def voting_classifier(model: Any, x: Op | Frame) -> Outputs:
     """The class with most votes, or with the largest mean probability.
 
     transform: [N, members] labels as numbers from 0, or [N, members * C] probabilities, [members, N, C] without
@@ -63,7 +63,7 @@ def _predictions(model: Any, x: Op | Frame) -> list[Op]:
     return found
 
 
-def _votes(model: VotingClassifier, predictions: Sequence[Op]) -> Op:
+def _votes(model: Any, predictions: Sequence[Op]) -> Op:
     """The weight that each class gets, added up member by member. float64 [N, C]. Source: numpy.bincount."""
     weights = weights_of(model)
     weights = np.ones(len(predictions)) if weights is None else weights.astype(FLOAT64)

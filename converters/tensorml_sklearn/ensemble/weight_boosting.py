@@ -56,7 +56,7 @@ def _leaves(model: Any, x: Op) -> Op:
 
 
 @converter(AdaBoostClassifier, steps=first_base, frames=True, sparse=True)
-def ada_boost_classifier(model: AdaBoostClassifier, x: Op | Frame) -> Outputs:
+def ada_boost_classifier(model: Any, x: Op | Frame) -> Outputs:
     """The weighted votes of the base models, and their softmax.
 
     decision_function: [N] for two classes, else [N, C].
@@ -77,7 +77,7 @@ def ada_boost_classifier(model: AdaBoostClassifier, x: Op | Frame) -> Outputs:
     return outputs | {"predict_proba": p, "predict_log_proba": Log(p)}
 
 
-def _of_one_class(model: AdaBoostClassifier, x: Op) -> Outputs:
+def _of_one_class(model: Any, x: Op) -> Outputs:
     """What is left to say where there is one class: the decision has the dtype of X, [N, 1]."""
     certain = full(x, (1,), 1.0, FLOAT64)
     nothing = full(x, (1,), 0.0, x.dtype)
@@ -94,7 +94,7 @@ def _gains(votes: np.ndarray, weight: float) -> np.ndarray:
     return np.where(votes, weight, -1 / (votes.shape[-1] - 1) * weight)
 
 
-def _votes(model: AdaBoostClassifier, x: Op) -> Op:
+def _votes(model: Any, x: Op) -> Op:
     """For each class the weights of the votes for it less a share of those for others. float64 [N, C]."""
     classes, bases = np.asarray(model.classes_), model.estimators_
     alike = all(type(base) in TREE_CLASSIFIERS and np.array_equal(base.classes_, classes) for base in bases)
@@ -108,7 +108,7 @@ def _votes(model: AdaBoostClassifier, x: Op) -> Op:
     )
 
 
-def _votes_of_trees(model: AdaBoostClassifier, x: Op) -> Op:
+def _votes_of_trees(model: Any, x: Op) -> Op:
     trees = _trees(model)
     tree = np.searchsorted(trees.forest.roots, trees.forest.leaf, side="right") - 1
     voted = trees.values[:, 0].argmax(axis=1)
@@ -116,7 +116,7 @@ def _votes_of_trees(model: AdaBoostClassifier, x: Op) -> Op:
     return LeafSum(_leaves(model, x), gains[tree, voted], np.zeros(model.n_classes_), None)
 
 
-def _gains_of(model: AdaBoostClassifier, base: Any, predicted: Op, weight: float) -> Op:
+def _gains_of(model: Any, base: Any, predicted: Op, weight: float) -> Op:
     """What one base model's prediction adds to each class. float64 [N, C]."""
     classes = np.asarray(model.classes_)
     if isinstance(predicted, Label):
@@ -131,7 +131,7 @@ def _gains_of(model: AdaBoostClassifier, base: Any, predicted: Op, weight: float
 
 
 @converter(AdaBoostRegressor, steps=first_base, frames=True, sparse=True)
-def ada_boost_regressor(model: AdaBoostRegressor, x: Op | Frame) -> Outputs:
+def ada_boost_regressor(model: Any, x: Op | Frame) -> Outputs:
     """The weighted median of the base models' predictions. [N], their dtype.
 
     Source: sklearn.ensemble._weight_boosting.AdaBoostRegressor._get_median_predict.
