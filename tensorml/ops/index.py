@@ -93,6 +93,25 @@ class Take(Op):
         return operands[0][operands[1]]
 
 
+class GatherElements(Op):
+    """Elements of each row, by their column. x: [N, C]; index: int32 or int64 [N, K], from 0 to C - 1.
+
+    Result: [N, K], dtype of x.
+    """
+
+    x: Op
+    index: Op
+
+    def infer(self) -> TensorType:
+        wrong = len(self.x.shape) != 2 or len(self.index.shape) != 2 or self.x.shape[0] != self.index.shape[0]
+        if wrong or self.index.dtype.kind != "i" or self.index.dtype.itemsize < 4:
+            raise GraphTypeError(f"GatherElements does not take {self.x.type} by {self.index.type}")
+        return TensorType(self.index.shape, self.x.dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(operands[0], operands[1].astype(np.int64), axis=1)
+
+
 class OneHot(Op):
     """1 in the column that each code names, 0 in the others, for several code columns side by side.
 

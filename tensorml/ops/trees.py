@@ -61,6 +61,31 @@ class Descend(Op):
         return ~state
 
 
+class AddColumns(Op):
+    """The columns of x, added to `start` one after the other: column t to output `output[t]`.
+
+    x: [N, T] float; start: [K], dtype of x; output: int64 [T], from 0 to K - 1. Result: [N, K], dtype of x. The same
+    bits in every executor: additions are not reordered.
+    """
+
+    x: Op
+    start: np.ndarray
+    output: np.ndarray
+
+    def infer(self) -> TensorType:
+        if self.x.dtype != self.start.dtype or self.x.columns != len(self.output):
+            raise GraphTypeError(f"AddColumns of {len(self.output)} {self.start.dtype} does not take {self.x.type}")
+        return TensorType((self.x.shape[0], len(self.start)), self.x.dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        total = np.repeat(self.start[None, :], len(x), axis=0)
+        with np.errstate(all="ignore"):
+            for column, output in enumerate(self.output):
+                total[:, output] += x[:, column]
+        return total
+
+
 class LeafSum(Op):
     """What the leaves of a row hold, added to `start` tree by tree, in that order, in the dtype of `values`.
 

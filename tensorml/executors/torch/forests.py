@@ -228,6 +228,26 @@ class OrderedSum(nn.Module):
         return total.t().contiguous()
 
 
+class ColumnSum(nn.Module):
+    """The columns of x, added up one by one: [N, T] to [N, K]. output: the output that each column adds to."""
+
+    start: torch.Tensor
+    output: list[int]
+
+    def __init__(self, start: np.ndarray, output: list[int]):
+        super().__init__()
+        self.output = output
+        self.register_buffer("start", torch.from_numpy(start)[:, None])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The sums, [N, K]."""
+        columns = x.t().contiguous()
+        total = self.start.repeat([1, x.size(0)])
+        for column in range(columns.size(0)):
+            total[self.output[column]].add_(columns[column])
+        return total.t().contiguous()
+
+
 class BagSum(nn.Module):
     """As OrderedSum, by embedding bags: they add float32 in order too, and much faster than tree by tree.
 

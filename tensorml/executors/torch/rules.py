@@ -13,6 +13,7 @@ from torch import nn
 from tensorml import ops
 from tensorml.errors import InputError
 from tensorml.executors.base import Rules
+from tensorml.executors.torch.forests import ColumnSum
 from tensorml.executors.torch.trees import descend, leaf_sum
 
 if TYPE_CHECKING:
@@ -252,6 +253,18 @@ def take(op: ops.Take, emitter: Emitter, table: Proxy, index: Proxy) -> Proxy:
     rows = (table if signed is None else table.to(signed)).index_select(0, index.reshape([-1]))
     rows = rows if signed is None else rows.to(dtype_of(op.dtype))
     return rows.reshape([index.size(0), *map(int, op.shape[1:])])
+
+
+@rules.rule(ops.GatherElements)
+def gather_elements(op: ops.GatherElements, emitter: Emitter, x: Proxy, index: Proxy) -> Proxy:
+    """A gather along each row."""
+    return x.gather(1, index.to(torch.int64))
+
+
+@rules.rule(ops.AddColumns)
+def add_columns(op: ops.AddColumns, emitter: Emitter, x: Proxy) -> Proxy:
+    """Column after column."""
+    return emitter.call(ColumnSum(op.start.copy(), [int(k) for k in op.output]), x)
 
 
 @rules.rule(ops.OneHot)
