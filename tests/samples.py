@@ -216,8 +216,8 @@ AT_OUTPUTS: dict[str, Op] = {
     "label": ops.Label(ops.ArgMax(ops.Columns(X["plain"], np.arange(3))), np.array(["a", "b", "c"])),
     "label columns": ops.LabelColumns(X["index"], (np.array(["a", "b", "c"]), np.array(["x", "y", "z"]))),
     "sparse": ops.Sparse(X["plain"]),
+    "batch second": ops.BatchSecond(ops.Reshape(X["plain"], (2, 2))),
+    "paths": ops.Paths(SHALLOW, *nodes_of(SHALLOW), False, np.dtype(np.int64)),
     "untyped": ops.Untyped(X["plain32"], "list"),
     "table of two dtypes": ops.Table((X["plain32"], X["integer"]), tuple("abcdefgh"), "pandas", True),
 }
-    "batch second": ops.BatchSecond(ops.Reshape(X["plain"], (2, 2))),
-    "paths": ops.Paths(SHALLOW, *nodes_of(SHALLOW), False, np.dtype(np.int64)),

@@ -46,7 +46,6 @@ from tensorml.ops.index import Columns as Columns
 from tensorml.ops.index import Concat as Concat
 from tensorml.ops.index import Fill as Fill
 from tensorml.ops.index import GatherElements as GatherElements
-from tensorml.ops.index import GatherElements as GatherElements
 from tensorml.ops.index import OneHot as OneHot
 from tensorml.ops.index import Reshape as Reshape
 from tensorml.ops.index import Take as Take
@@ -63,7 +62,6 @@ from tensorml.ops.reduce import WeightedMedian as WeightedMedian
 from tensorml.ops.table import Find as Find
 from tensorml.ops.table import Lookup as Lookup
 from tensorml.ops.table import Rank as Rank
-from tensorml.ops.trees import AddColumns as AddColumns
 from tensorml.ops.trees import AddColumns as AddColumns
 from tensorml.ops.trees import Descend as Descend
 from tensorml.ops.trees import LeafSum as LeafSum

@@ -208,7 +208,6 @@ def log_softmax(op: ops.LogSoftmax, emitter: Emitter, x: Proxy) -> Proxy:
     return x.log_softmax(dim=1) if op.columns >= MANY else x.t().contiguous().log_softmax(dim=0).t()
 
 
-@rules.rule(ops.Columns)
 class Median(nn.Module):
     """The element at which the weights up to it reach half of all, in each row."""
 
@@ -226,6 +225,7 @@ def weighted_median(op: ops.WeightedMedian, emitter: Emitter, x: Proxy) -> Proxy
     return emitter.call(Median(), x, emitter.constant(op.weights))
 
 
+@rules.rule(ops.Columns)
 def columns(op: ops.Columns, emitter: Emitter, x: Proxy) -> Proxy:
     """A view where the columns are adjacent, else a copy."""
     start, count = int(op.indices[0]) if len(op.indices) else 0, len(op.indices)
