@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from tensorml.converter import Description, Model, apply, apply_inverse, find, home, library, options_of
+from tensorml.converter import Description, Model, apply, apply_inverse, copied, find, home, library, options_of
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
-from tensorml.frames import ARRAY, PANDAS, Schema, read
+from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, read
 from tensorml.graph import Graph
 from tensorml.model import Source, TensorModel
 from tensorml.passes import EXACT, FAST, optimize
@@ -47,7 +46,7 @@ def convert(
         raise ValueError(f"precision is 'source' or 'fast', not {precision!r}")
     program = make_executor(executor, device, memory)
     find(model)
-    own = copy.deepcopy(model)
+    own = copied(model)
     description = replace(describe(own), options=options_of(own))
     passes = EXACT if precision == "source" else (*EXACT, *FAST)
 
@@ -94,7 +93,7 @@ def describe(model: Model) -> Description:
 
 
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:
-    """The kind of input to convert for first: that of X, else float64 columns under the names of the fit."""
+    """The kind of input to convert for first: that of X, else float64 and object columns under the names of the fit."""
     if X is not None:
         schema = read(X, objects=description.objects).schema
         return schema if description.by_name else schema.plain
@@ -103,8 +102,9 @@ def starting_schema(model: Model, description: Description, X: Any) -> Schema:
             model, "it does not know its number of features", "Pass a few rows: convert(model, X)"
         )
     names = description.feature_names if description.by_name else None
-    container = ARRAY if names is None else PANDAS
-    return Schema((np.dtype(np.float64),) * description.n_features, names, container=container)
+    container = ARRAY if names is None and not description.categorical else PANDAS
+    dtypes = (OBJECT if i in description.categorical else np.dtype(np.float64) for i in range(description.n_features))
+    return Schema(tuple(dtypes), names, container=container)
 
 
 def source_of(model: Model) -> Source:

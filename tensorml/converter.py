@@ -11,6 +11,7 @@ the method's, with the arguments that select a variant and the index in a list: 
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 import weakref
@@ -62,7 +63,8 @@ class Description:
     reader: the class that reads the input first, for messages about it; None: the model's own.
     options: what the methods may be called with beside the variants among the outputs, by name with the default. Each
         value of an option makes another graph; `convert` takes them from the converter's keyword-only parameters.
-    objects: whether arrays of Python objects and of strings reach the converter as they are (a Frame).
+    objects: whether arrays of Python objects and of strings, and lists, reach the converter as they are (a Frame).
+    categorical: columns of objects in the kind of input to convert for first, if no rows are given.
     refused: inference methods of the source that are not converted: for each why, and what to do.
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken.
@@ -84,13 +86,16 @@ class Description:
     by_name: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     objects: bool = False
+    categorical: tuple[int, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Library(Protocol):
     """What the module behind an entry point of the group `tensorml.converters` offers.
 
-    It may also have `contained(model, x, result)`: what `transform` returned, as the model's container of it.
+    It may also have `contained(model, x, result)`: what `transform` returned, as the model's container of it; and
+    `restore(original, copied)`, called for each object that `copy.deepcopy` copied: gives back what the library's own
+    way of copying loses, or raises UnsupportedModelError.
     """
 
     CONVERTERS: Mapping[type, Converter]
@@ -199,6 +204,18 @@ def apply(
             read = read.matrix()
         outputs = entry.function(model, read, **options)
         return _contained(model, x, outputs) if "transform" in outputs else outputs
+
+
+def copied(model: Model) -> Model:
+    """A copy that later changes to the model do not reach, and that predicts as the model does."""
+    memo: dict[int, Any] = {}
+    own = copy.deepcopy(model, memo)
+    for original in memo.get(id(memo), ()):  # deepcopy keeps alive there what it copied
+        root = home(type(original))
+        restore = None if root is None else getattr(library(root), "restore", None)
+        if restore is not None:
+            restore(original, memo[id(original)])
+    return own
 
 
 def _contained(model: Model, x: Op | Frame, outputs: Outputs) -> Outputs:

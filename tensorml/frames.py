@@ -230,8 +230,8 @@ class CategoryColumn:
 def read(x: Any, absent: float = 0.0, *, objects: bool = False) -> Batch:
     """The caller's input as a batch. Never writes to x.
 
-    absent: what an entry that a sparse matrix does not store means. objects: an array or a list that holds strings or
-    Python objects is read column by column as it is, instead of as numbers.
+    absent: what an entry that a sparse matrix does not store means. objects: an array that holds strings or Python
+    objects, and any list, is read column by column as it is, instead of as numbers.
     Raises InputError for what holds no table of numbers.
     """
     library = type(x).__module__.partition(".")[0]
@@ -243,7 +243,7 @@ def read(x: Any, absent: float = 0.0, *, objects: bool = False) -> Batch:
         return _read_pandas(x)
     if library in FRAMES and hasattr(x, "columns"):
         return _read_frame(x, library)
-    return _read_objects(x) if objects and _holds_objects(x) else _read_array(x)
+    return _read_objects(x) if objects and (isinstance(x, list) or _holds_objects(x)) else _read_array(x)
 
 
 def names_differ(given: Sequence[str], expected: Sequence[str]) -> str:

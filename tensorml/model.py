@@ -162,7 +162,7 @@ class TensorModel:
         results = self._programs.program(batch.schema, names)(arrays, batch.rows)
         decodings = self._programs.outputs(batch.schema)
         decoded = {name: decodings[name](value, batch.index) for name, value in results.items()}
-        if not on_host:
+        if batch.origin != "torch":
             return decoded
         device = next(iter(batch.arrays.values())).device
         return {name: _to_tensor(value, device) for name, value in decoded.items()}
