@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from tensorml.convert import describe, make_executor, require_rules, starting_schema
-from tensorml.converter import Converter, Model, apply, find
+from tensorml.converter import Converter, Model, apply, copied, find
 from tensorml.errors import NotFittedError, TensorMLError, UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor
 from tensorml.graph import Graph
@@ -102,8 +101,8 @@ def check(model: Model, X: Any = None, *, executor: str | Executor = "auto") -> 
 def _copied(model: Model) -> Model:
     """A copy: what converters remember of a model must not outlive a change to it."""
     try:
-        return copy.deepcopy(model)
-    except FAULTS:
+        return copied(model)
+    except (TensorMLError, *FAULTS):
         return model
 
 
