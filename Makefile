@@ -45,6 +45,10 @@ test: .venv/.installed  ## The test suite
 test-oldest: .venv-oldest/.installed  ## The test suite with the oldest supported scikit-learn, XGBoost and NumPy
 	$(THREADS) $(OLDEST)/python $(PYTEST)
 
+.PHONY: exact
+exact: .venv/.installed  ## A hundred million pairs of row and tree for each library, into docs/exactness.md
+	$(THREADS) $(VENV)/python -m tests.exactness $(EXACT)
+
 .PHONY: lint
 lint: .venv/.installed  ## Style, format and types
 	$(VENV)/ruff check .

@@ -31,14 +31,15 @@ def trap_rows(
 
 
 def _beside(thresholds: np.ndarray) -> np.ndarray:
-    single = thresholds.astype(np.float32)
-    return np.concatenate(
-        [
-            thresholds,
-            np.nextafter(thresholds, np.inf),
-            np.nextafter(thresholds, -np.inf),
-            single,
-            np.nextafter(single, np.float32(np.inf)),
-            np.nextafter(single, np.float32(-np.inf)),
-        ]
-    )
+    with np.errstate(over="ignore", under="ignore"):
+        single = thresholds.astype(np.float32)
+        return np.concatenate(
+            [
+                thresholds,
+                np.nextafter(thresholds, np.inf),
+                np.nextafter(thresholds, -np.inf),
+                single,
+                np.nextafter(single, np.float32(np.inf)),
+                np.nextafter(single, np.float32(-np.inf)),
+            ]
+        )
