@@ -1,4 +1,4 @@
-"""The exactness suite, drawn by hypothesis: two million pairs of row and tree. `make exact` runs a hundred times more."""
+"""Drawn by hypothesis, the exactness suite: two million pairs of row and tree. `make exact` runs many times more."""
 
 from __future__ import annotations
 
