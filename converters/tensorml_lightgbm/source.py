@@ -22,7 +22,7 @@ def load_model(path: Path) -> Booster:
     It is read here first: on a damaged file the library may end the process.
     """
     try:
-        loads(path.read_bytes().replace(b"\r\n", b"\n"))
+        loads(path.read_text(encoding="utf-8"))
         return Booster(model_file=path)
     except (LightGBMError, ValueError) as error:
         raise ArtifactError(f"{path} holds no model of LightGBM: {error}") from error

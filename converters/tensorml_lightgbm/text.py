@@ -8,7 +8,7 @@ Numbers are parsed as the library parses them: thresholds and leaves, written wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,24 @@ VERSIONS = ("v3", "v4")  # of LightGBM 2.3 to 3, and of 4
 INT32 = np.dtype(np.int32)
 FLOAT64 = np.dtype(np.float64)
 IN_NUMBERS = b" +-.0123456789eE" + b"infa"  # also inf and nan
-Tree = Mapping[bytes, bytes]
+Tree = Mapping[str, str]
+OF_TREES = {
+    "num_leaves",
+    "num_cat",
+    "split_feature",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "leaf_value",
+    "cat_boundaries",
+    "cat_threshold",
+    "is_linear",
+    "leaf_const",
+    "num_features",
+    "leaf_features",
+    "leaf_coeff",
+}
 
 
 @dataclass(frozen=True)
@@ -64,25 +81,25 @@ class ModelText:
     linear: Linear | None
 
 
-def loads(text: str | bytes) -> ModelText:
+def loads(text: str) -> ModelText:
     """What the model string says. Raises ValueError for one that is damaged or of another format."""
-    lines = (text.encode() if isinstance(text, str) else text).split(b"\n")
-    if lines[0].strip() != b"tree":
-        raise damaged(f"it begins with {lines[0][:40].decode(errors='replace')!r}, not with 'tree'")
-    header, start = _header(lines)
-    version = header.get(b"version", b"").decode(errors="replace")
+    lines = _lines(text)
+    first = next(lines).strip()
+    if first != "tree":
+        raise damaged(f"it begins with {first[:40]!r}, not with 'tree'")
+    header, trees = _parts(lines)
+    version = header.get("version", "")
     if version not in VERSIONS:
         raise damaged(f"its version is {version!r}, known are {', '.join(VERSIONS)}")
-    trees = _trees(lines, start)
-    features, outputs = _number(header, b"max_feature_idx") + 1, _number(header, b"num_tree_per_iteration")
-    if outputs < 1 or outputs != _number(header, b"num_class") or len(trees) % outputs:
+    features, outputs = _number(header, "max_feature_idx") + 1, _number(header, "num_tree_per_iteration")
+    if outputs < 1 or outputs != _number(header, "num_class") or len(trees) % outputs:
         raise damaged(f"{len(trees)} trees are no iterations of {outputs}")
     return _checked(
         ModelText(
-            objective=tuple(header.get(b"objective", b"").decode(errors="replace").split()),
+            objective=tuple(header.get("objective", "").split()),
             outputs=outputs,
             features=features,
-            average=b"average_output" in header,
+            average="average_output" in header,
             linear=_linear(trees),
             **_arrays(trees),
         )
@@ -94,41 +111,42 @@ def damaged(reason: str) -> ValueError:
     return ValueError(f"not a model string of LightGBM: {reason}")
 
 
-def _header(lines: Sequence[bytes]) -> tuple[dict[bytes, bytes], int]:
-    """The values before the first tree, and the line on which the trees begin."""
-    header: dict[bytes, bytes] = {}
-    for i, line in enumerate(lines):
-        if line.startswith((b"Tree=", b"end of trees")):
-            return header, i
-        key, _, value = line.strip().partition(b"=")
-        header[key] = value
+def _lines(text: str) -> Iterator[str]:
+    """The lines one by one: a list of them would take the string's memory again."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
+def _parts(lines: Iterator[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The header's values, and those of each tree that say where rows go and what leaves hold."""
+    header: dict[str, str] = {}
+    trees: list[dict[str, str]] = []
+    values = header
+    for line in lines:
+        if line.startswith("end of trees"):
+            return header, trees
+        key, _, value = line.partition("=")
+        if key == "Tree":
+            values = {}
+            trees.append(values)
+        elif values is header or key in OF_TREES:
+            values[key.strip()] = value.strip()
     raise damaged("it ends before its trees do")
 
 
-def _trees(lines: Sequence[bytes], start: int) -> list[dict[bytes, bytes]]:
-    """The values of each tree, as text."""
-    trees: list[dict[bytes, bytes]] = []
-    for line in lines[start:]:
-        if line.startswith(b"end of trees"):
-            return trees
-        key, separator, value = line.partition(b"=")
-        if key == b"Tree":
-            trees.append({})
-        elif separator:
-            trees[-1][key] = value
-    raise damaged("it ends before its trees do")
-
-
-def _number(values: Tree, key: bytes) -> int:
+def _number(values: Tree, key: str) -> int:
     try:
         return int(values[key])
     except (KeyError, ValueError):
-        raise damaged(f"{key.decode()} is {values.get(key, b'missing').decode(errors='replace')!r}") from None
+        raise damaged(f"{key} is {values.get(key, 'missing')!r}") from None
 
 
 def _leaves(trees: Sequence[Tree]) -> np.ndarray:
     """The number of leaves of each tree. int64 [T]."""
-    leaves = np.array([_number(tree, b"num_leaves") for tree in trees], np.int64)
+    leaves = np.array([_number(tree, "num_leaves") for tree in trees], np.int64)
     if (leaves < 1).any():
         raise damaged(f"Tree={leaves.argmin()} has no leaf")
     return leaves
@@ -137,59 +155,59 @@ def _leaves(trees: Sequence[Tree]) -> np.ndarray:
 def _arrays(trees: Sequence[Tree]) -> dict[str, np.ndarray]:
     """The arrays of all trees, by the names of ModelText."""
     leaves = _leaves(trees)
-    sets = np.array([_number(tree, b"num_cat") for tree in trees], np.int64)
+    sets = np.array([_number(tree, "num_cat") for tree in trees], np.int64)
     set_words, words = _sets(trees, sets)
     return {
         "leaves": leaves,
-        "feature": _joined(trees, b"split_feature", leaves - 1, INT32),
-        "threshold": _joined(trees, b"threshold", leaves - 1, FLOAT64),
-        "decision": _joined(trees, b"decision_type", leaves - 1, INT32),
-        "left": _joined(trees, b"left_child", leaves - 1, INT32),
-        "right": _joined(trees, b"right_child", leaves - 1, INT32),
-        "value": _joined(trees, b"leaf_value", leaves, FLOAT64),
+        "feature": _joined(trees, "split_feature", leaves - 1, INT32),
+        "threshold": _joined(trees, "threshold", leaves - 1, FLOAT64),
+        "decision": _joined(trees, "decision_type", leaves - 1, INT32),
+        "left": _joined(trees, "left_child", leaves - 1, INT32),
+        "right": _joined(trees, "right_child", leaves - 1, INT32),
+        "value": _joined(trees, "leaf_value", leaves, FLOAT64),
         "sets": sets,
         "set_words": set_words,
         "words": words,
     }
 
 
-def _joined(trees: Sequence[Tree], key: bytes, counts: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _joined(trees: Sequence[Tree], key: str, counts: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """One array of every tree's numbers under a key, one tree after the other; trees of which counts is 0 left out."""
-    parts: list[bytes] = []
+    parts: list[str] = []
     for i, (tree, count) in enumerate(zip(trees, counts.tolist(), strict=True)):
-        line = tree.get(key, b"").strip() if count else b""
-        found = line.count(b" ") + 1 if line else 0
+        line = tree.get(key, "").strip() if count else ""
+        found = line.count(" ") + 1 if line else 0
         if found != count:
-            raise damaged(f"Tree={i} has {found} numbers under {key.decode()}, not {count}")
+            raise damaged(f"Tree={i} has {found} numbers under {key}, not {count}")
         if count:
             parts.append(line)
-    return numbers(b" ".join(parts), key, int(counts.sum()), dtype)
+    return numbers(" ".join(parts), key, int(counts.sum()), dtype)
 
 
-def numbers(line: bytes, key: bytes, count: int, dtype: np.dtype) -> np.ndarray:
+def numbers(line: str, key: str, count: int, dtype: np.dtype) -> np.ndarray:
     """Numbers that spaces separate. Raises ValueError if there are not `count` of them, or one is not of `dtype`."""
-    if line.translate(None, IN_NUMBERS):
-        raise damaged(f"{key.decode()} holds what is no number")
+    if line.encode().translate(None, IN_NUMBERS):
+        raise damaged(f"{key} holds what is no number")
     try:
         found = np.fromstring(line, dtype, sep=" ") if line else np.empty(0, dtype)
     except (ValueError, DeprecationWarning):
-        raise damaged(f"{key.decode()} holds what is no number of {dtype}") from None
+        raise damaged(f"{key} holds what is no number of {dtype}") from None
     if len(found) != count:
-        raise damaged(f"{len(found)} numbers under {key.decode()}, not {count}")
+        raise damaged(f"{len(found)} numbers under {key}, not {count}")
     return found
 
 
 def _sets(trees: Sequence[Tree], sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of words of each category set, int64, and the words of all of them, uint32."""
     having = [tree for tree, count in zip(trees, sets, strict=True) if count]
-    bounds = _joined(having, b"cat_boundaries", sets[sets > 0] + 1, INT32)
+    bounds = _joined(having, "cat_boundaries", sets[sets > 0] + 1, INT32)
     ends = np.cumsum(sets[sets > 0] + 1)
     inside = np.ones(max(len(bounds) - 1, 0), bool)
     inside[ends[:-1] - 1] = False  # from one tree's last boundary to the next tree's first there is no set
     set_words = np.diff(bounds)[inside].astype(np.int64)
     if (set_words < 0).any():
         raise damaged("cat_boundaries do not ascend")
-    words = _joined(having, b"cat_threshold", bounds[ends - 1].astype(np.int64), np.dtype(np.int64))
+    words = _joined(having, "cat_threshold", bounds[ends - 1].astype(np.int64), np.dtype(np.int64))
     if len(words) != set_words.sum() or (words < 0).any() or (words >= 2**32).any():
         raise damaged("cat_threshold and cat_boundaries do not fit")
     return set_words, words.astype(np.uint32)
@@ -198,21 +216,21 @@ def _sets(trees: Sequence[Tree], sets: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _linear(trees: Sequence[Tree]) -> Linear | None:
     """The linear models of the leaves, None if there are none."""
     leaves = _leaves(trees)
-    linear = np.array([tree.get(b"is_linear", b"0").strip() != b"0" for tree in trees], bool)
+    linear = np.array([tree.get("is_linear", "0").strip() != "0" for tree in trees], bool)
     if not linear.any():
         return None
     own = np.where(linear, leaves, 0)
     in_linear = np.repeat(linear, leaves)
     constant, count = np.zeros(len(in_linear)), np.zeros(len(in_linear), INT32)
-    constant[in_linear] = _joined(trees, b"leaf_const", own, FLOAT64)
-    count[in_linear] = _joined(trees, b"num_features", own, INT32)
+    constant[in_linear] = _joined(trees, "leaf_const", own, FLOAT64)
+    count[in_linear] = _joined(trees, "num_features", own, INT32)
     pairs = np.add.reduceat(count, np.cumsum(leaves) - leaves, dtype=np.int64)
     packed = [
-        {key: b" ".join(tree.get(key, b"").split()) for key in (b"leaf_features", b"leaf_coeff")} if is_linear else {}
+        {key: " ".join(tree.get(key, "").split()) for key in ("leaf_features", "leaf_coeff")} if is_linear else {}
         for tree, is_linear in zip(trees, linear, strict=True)
     ]
-    feature = _joined(packed, b"leaf_features", pairs, INT32)
-    return Linear(linear, constant, count, feature, _joined(packed, b"leaf_coeff", pairs, FLOAT64))
+    feature = _joined(packed, "leaf_features", pairs, INT32)
+    return Linear(linear, constant, count, feature, _joined(packed, "leaf_coeff", pairs, FLOAT64))
 
 
 def _checked(model: ModelText) -> ModelText:
