@@ -128,6 +128,8 @@ def assert_type_agrees(source: Any, model: Any, x: np.ndarray, name: str, severa
 
 @pytest.mark.parametrize("loss", REGRESSION)
 def test_losses_for_numbers_agree(loss: str):
+    if loss == "RMSPE" and not hasattr(CatBoost, "__sklearn_tags__"):
+        pytest.skip("CatBoost has it since 1.2.9")
     model = CatBoostRegressor(loss_function=loss, **SMALL).fit(X, REGRESSION[loss])
     assert_agrees(model, ROWS, "reference")
 

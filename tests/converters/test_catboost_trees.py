@@ -30,6 +30,8 @@ from tests.traps import trap_rows
 RAW = {"prediction_type": "RawFormulaVal"}
 LINK = {"rtol": 2e-15, "atol": 5e-16}  # what probabilities may differ by; raw values, leaves and labels have equal bits
 
+RECENT = hasattr(CatBoost, "__sklearn_tags__")  # since 1.2.9; CatBoost 1.2.8 takes no polars frames
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 5)).round(2)
 X[RNG.random(X.shape) < 0.1] = np.nan
@@ -173,7 +175,8 @@ def test_every_container_of_numbers_gives_the_same(executor: str):
         pl.DataFrame(X, schema=names),
         pl.DataFrame({"v": [1.5, None] * 150, "w": [1, None] * 150, "x": X[:, 2], "y": TWO == 1, "z": X[:, 4]}),
     ):
-        assert_agrees(model, x, executor, converted)
+        if RECENT or not isinstance(x, pl.DataFrame):
+            assert_agrees(model, x, executor, converted)
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo"])
@@ -203,9 +206,9 @@ def test_columns_of_a_frame_are_found_by_name(executor: str):
     model = CatBoostRegressor(**SMALL).fit(frame, NUMBER)
     converted = assert_agrees(model, frame, executor)
     assert converted.feature_names_ == list("abcde")
-    for other in (frame[list("ebdac")], frame.assign(f="text")[list("fabcde")][list("abcde")], pl.from_pandas(frame)):
+    for other in (frame[list("ebdac")], frame.assign(f=1.0)[list("fedcba")]):
         assert_agrees(model, other, executor, converted)
-    assert_agrees(model, frame.assign(f=1.0)[list("fedcba")], executor, converted)
+    np.testing.assert_array_equal(converted.predict(pl.from_pandas(frame[list("ebdac")])), model.predict(frame))
     assert_agrees(model, X, executor, converted)  # an array has no names: its columns stand in order
 
 
@@ -344,6 +347,7 @@ def test_one_column_is_enough(executor: str):
     assert_agrees(model, X[:, :1], executor)
 
 
+@pytest.mark.skipif(not RECENT, reason="scikit-learn 1.7 breaks on pipelines of this CatBoost")
 def test_the_last_step_of_a_pipeline_agrees(executor: str):
     model = make_pipeline(StandardScaler(), CatBoostClassifier(**SMALL)).fit(FILLED, THREE)
     converted = tensorml.convert(model, executor=executor)
@@ -374,12 +378,8 @@ def test_text_features_are_refused_by_name():
 
 
 def test_embedding_features_are_refused_by_name():
-    pool = Pool(
-        {"a": FILLED[:, 0]} and pd.DataFrame({"a": FILLED[:, 0], "vector": list(FILLED)}),
-        TWO,
-        embedding_features=["vector"],
-    )
-    model = CatBoostClassifier(**SMALL).fit(pool)
+    frame = pd.DataFrame({"a": FILLED[:, 0], "vector": list(FILLED)})
+    model = CatBoostClassifier(**SMALL).fit(Pool(frame, TWO, embedding_features=["vector"]))
     with pytest.raises(UnsupportedModelError, match=r"embedding features: 'vector'. Compute numbers"):
         tensorml.convert(model)
 
