@@ -35,10 +35,10 @@ def column_transformer(model: ColumnTransformer, x: Op | Frame) -> Outputs:
     """
     if isinstance(x, Sparse):
         raise unsupported(model, "it gets a sparse matrix", "Make the step before it dense (sparse_output=False)")
-    x = _checked(model, x)
+    x = checked_columns(model, x)
     weights = model.transformer_weights or {}
     parts = [
-        weighted(part, transformed(part, _selected(model, name, x), transformer_label(name)), weights.get(name))
+        weighted(part, transformed(part, selected_columns(model, name, x), transformer_label(name)), weights.get(name))
         for name, part, _ in _used(model)
     ]
     if not parts:
@@ -62,7 +62,7 @@ def _used(model: ColumnTransformer) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _checked(model: ColumnTransformer, x: Op | Frame) -> Op | Frame:
+def checked_columns(model: ColumnTransformer, x: Op | Frame) -> Op | Frame:
     """x, if it has the columns that are needed, as rows of objects if it is a list.
 
     Columns are found by name if the model was fitted on a frame and gets one, else by position.
@@ -108,7 +108,7 @@ def _indices(model: ColumnTransformer, name: str) -> list[int]:
     return [int(i) for i in fitted_attribute(model, "_transformer_to_input_indices")[name]]
 
 
-def _selected(model: ColumnTransformer, name: str, x: Op | Frame) -> Op | Frame:
+def selected_columns(model: ColumnTransformer, name: str, x: Op | Frame) -> Op | Frame:
     """The columns of one transformer, in the order of its selection."""
     indices = _indices(model, name)
     if isinstance(x, Frame):

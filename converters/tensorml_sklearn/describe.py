@@ -121,7 +121,8 @@ def _read_by_members(model: Any) -> Description:
 
 def _read_by_itself(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
-    whole = isinstance(model, ColumnTransformer) or is_identity(model)
+    by_name = isinstance(model, ColumnTransformer) or getattr(model, "_preprocessor", None) is not None
+    whole = by_name or is_identity(model)
     return Description(
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),

@@ -71,7 +71,7 @@ def read_trees(trees: Sequence[Tree], columns: Sequence[np.ndarray] | None = Non
     right = np.concatenate([tree.children_right for tree in trees])
     features = [tree.feature for tree in trees]
     if columns is not None:
-        features = [np.where(f < 0, f, np.asarray(own)[f]) for f, own in zip(features, columns, strict=True)]
+        features = [np.asarray(own)[np.maximum(f, 0)] for f, own in zip(features, columns, strict=True)]
     forest = Forest(
         roots=roots,
         feature=np.concatenate(features),

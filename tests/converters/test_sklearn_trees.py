@@ -20,7 +20,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 import tensorml
-from tensorml.errors import InputError, NotFittedError, UnsupportedModelError
+from tensorml.errors import InputError, NotFittedError
 from tests.parity import assert_equal_outputs, assert_same
 from tests.traps import trap_rows
 
@@ -223,14 +223,6 @@ def test_an_infinite_category_is_refused_as_the_library_refuses_it(executor: str
         model.predict(x)
     with pytest.raises(InputError, match=r"infinity.*OrdinalEncoder"):
         converted.predict(x)
-
-
-def test_categories_that_are_words_are_refused_at_conversion():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"a": X[:, 0], "kind": pandas.Categorical(WORDS)})
-    model = HistGradientBoostingRegressor(max_iter=3, categorical_features=["kind"]).fit(frame, NUMBER)
-    with pytest.raises(UnsupportedModelError, match=r"OrdinalEncoder: its categories are not numbers .* the codes"):
-        tensorml.convert(model)
 
 
 def test_trees_refuse_nan_and_infinity_where_the_library_does(executor: str):

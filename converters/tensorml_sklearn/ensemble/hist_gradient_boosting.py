@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tensorml.converter import Outputs, converter, fitted_attribute, once_per_model, unsupported
-from tensorml.frames import Frame
+from tensorml.frames import OBJECT, Frame
 from tensorml.graph import Const, Op
-from tensorml.ops import Columns, Equal, Exp, LeafSum, Max, Rank, Take, Where, cast, concat, ravel
+from tensorml.ops import Code, Columns, Equal, Exp, LeafSum, Max, Rank, Require, Take, Where, cast, concat, ravel
 from tensorml.trees import Forest
+from tensorml_sklearn.compose import checked_columns, selected_columns
 from tensorml_sklearn.describe import finite
 from tensorml_sklearn.ensemble.gradient_boosting import boosted_classes
 
@@ -85,45 +86,60 @@ def _preprocessed(model: Any, x: Op | Frame) -> Op:
     """float64 columns; with categorical features, their ordinal codes first and then the others.
 
     Source: BaseHistGradientBoosting._preprocess_X: a ColumnTransformer of OrdinalEncoder (unknown and missing: NaN) on
-    the categorical columns, and the rest as it is.
+    the categorical columns, and the rest as it is. It finds the columns of a DataFrame by name.
     """
     if model._preprocessor is None:
         return cast(x.matrix() if isinstance(x, Frame) else x, FLOAT64)
-    categorical = np.asarray(model.is_categorical_)
+    x = checked_columns(model._preprocessor, x)
     encoder = model._preprocessor.named_transformers_["encoder"]
-    return concat(
-        [
-            *(
-                _ordinal(encoder, _column(x, int(i)), np.asarray(categories))
-                for i, categories in zip(np.flatnonzero(categorical), encoder.categories_, strict=True)
-            ),
-            *(cast(_column(x, int(i)), FLOAT64) for i in np.flatnonzero(~categorical)),
-        ]
-    )
+    encoded = selected_columns(model._preprocessor, "encoder", x)
+    parts = [
+        _ordinal(encoder, _column(encoded, i), np.asarray(categories), _label(encoded, i))
+        for i, categories in enumerate(encoder.categories_)
+    ]
+    if len(parts) < model.n_features_in_:
+        others = selected_columns(model._preprocessor, "numerical", x)
+        parts.append(cast(others.matrix() if isinstance(others, Frame) else others, FLOAT64))
+    return concat(parts)
 
 
 def _column(x: Op | Frame, i: int) -> Op:
-    return x.select([i]).matrix() if isinstance(x, Frame) else Columns(x, np.array([i]))
+    return x.columns[i] if isinstance(x, Frame) else Columns(x, np.array([i]))
 
 
-def _ordinal(encoder: Any, x: Op, categories: np.ndarray) -> Op:
+def _label(x: Op | Frame, i: int) -> str:
+    return x.label(i) if isinstance(x, Frame) else str(i)
+
+
+def _ordinal(encoder: Any, x: Op, categories: np.ndarray, label: str) -> Op:
     """The position of each value among the categories, NaN where it is none of them. x: [N, 1]; result: float64.
 
     Source: sklearn.preprocessing.OrdinalEncoder with unknown_value and encoded_missing_value NaN.
     """
-    if categories.dtype.kind not in "biuf":
+    if categories.dtype.kind not in "biufOU" or any(value is None for value in categories.tolist()):
         raise unsupported(
             encoder,
-            f"its categories are not numbers ({categories.dtype})",
+            f"the categories of column {label} are {categories.dtype} or None",
             "Encode them with an OrdinalEncoder before the model and pass the codes",
         )
-    numbers = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
-    values = np.append(numbers, np.nan).astype(FLOAT64)
+    known = categories[[value == value for value in categories.tolist()]]  # NaN, behind the others, has no code
+    if x.dtype == OBJECT:
+        code = Code(x, known)
+        return Where(code < 0, Const(np.array(np.nan)), cast(code, FLOAT64))
+    if not all(isinstance(value, bool | int | float) for value in known.tolist()):
+        text = f"column {label} holds numbers, and the categories that the model was fitted on are none"
+        return Require(cast(x, FLOAT64), Const(np.array(False)), f"{text}. Pass what it was fitted on.")
+    return _rank(encoder, x, np.sort(known.astype(FLOAT64)))
+
+
+def _rank(encoder: Any, x: Op, categories: np.ndarray) -> Op:
+    """The position of a number among the categories, which ascend, NaN where it is none of them."""
     x = cast(finite(encoder, x, nan=True), FLOAT64)
-    reached = Rank(x, np.array([0]), values[:-1], np.array([0, len(numbers)]), np.array([0]), np.dtype(np.int64))
+    offsets = np.array([0, len(categories)])
+    reached = Rank(x, np.array([0]), categories, offsets, np.array([0]), np.dtype(np.int64))
     position = Max(reached, Const(np.array(1))) - 1
-    known = Equal(Take(Const(values), position), x)
-    return Where(known, cast(position, FLOAT64), Const(np.array(np.nan)))
+    met = Equal(Take(Const(np.append(categories, np.nan)), position), x)
+    return Where(met, cast(position, FLOAT64), Const(np.array(np.nan)))
 
 
 @converter(HistGradientBoostingRegressor, frames=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorml.converter import Outputs, fitted_attribute, unsupported
-from tensorml.frames import OBJECTS, PANDAS, Frame
+from tensorml.frames import OBJECTS, Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import (
     Abs,
@@ -61,18 +61,11 @@ def first_base(model: Any) -> list[tuple[str, Any]]:
 def rows(x: Op | Frame) -> Op:
     """What a base model gets where the ensemble has made an array of X: its own dtype, Sparse where it is sparse.
 
-    A pandas frame of bools and other numbers becomes an array of Python objects, which each base model reads as
-    float64, and one with columns of a nullable dtype becomes float64.
-    Source: sklearn.utils.validation.check_array(dtype=None).
+    Source: sklearn.utils.validation.check_array(dtype=None): columns of nullable dtypes become float64 there, bools
+    beside numbers what NumPy makes of both; an array of Python objects stays one.
     """
-    if isinstance(x, Frame):
-        kinds = {column.dtype.kind for column in x.columns}
-        if x.nullable:
-            return cast(x.matrix(), FLOAT64)
-        if x.library == PANDAS and "b" in kinds and len(kinds) > 1:
-            return Untyped(cast(x.matrix(), FLOAT64), OBJECTS)
-        return x.array()
-    return x.x if isinstance(x, Untyped) and x.container != OBJECTS else x
+    read = x.matrix() if isinstance(x, Frame) else x
+    return read.x if isinstance(read, Untyped) and read.container != OBJECTS else read
 
 
 def all_finite(model: Any, x: Op) -> Op:
