@@ -106,7 +106,7 @@ def read(model: SklearnModel | Booster, iteration_range: Range) -> Reading:
         export=known,
         links=link(model, known.objective),
         used=used,
-        trees=ensemble(model, known, used) if used.start < used.stop else None,
+        trees=ensemble(model, booster_of(model), known, used) if used.start < used.stop else None,
         missing=np.float32(np.nan) if isinstance(model, Booster) else missing_value(model),
     )
 

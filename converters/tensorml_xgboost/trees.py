@@ -29,7 +29,7 @@ class Export:
     """What a booster's export says. Dtypes are those that XGBoost computes in.
 
     objective: its name; base_score: float32 [1] or [K], in the space of predictions; outputs: K; booster: gbtree, dart
-    or gblinear; trees: in order of training; tree_output: int64 [T], the output of each tree; tree_weight: float32 [T],
+    or gblinear; tree_output: int64 [T], the output of each tree; tree_weight: float32 [T],
     dart's weights, else 1; round_ends: int64 [rounds], the number of trees after each round; weights: float32
     [F + 1, K] of gblinear, its last row the bias. categories: the categories of each column of the training frame, in
     the order of their codes, None for a column of numbers; empty where the export tells none.
@@ -39,7 +39,6 @@ class Export:
     base_score: np.ndarray
     outputs: int
     booster: str
-    trees: Sequence[Tree]
     tree_output: np.ndarray
     tree_weight: np.ndarray
     round_ends: np.ndarray
@@ -55,15 +54,14 @@ def export(booster: Booster) -> Export:
     outputs = max(int(parameters["num_class"]), int(parameters.get("num_target", 1)), 1)
     name = gradient_booster["name"]
     model = (gradient_booster["gbtree"] if name == "dart" else gradient_booster)["model"]
-    trees = model.get("trees", [])
+    output = np.array(model.get("tree_info", []), np.int64)
     return Export(
         objective=learner["objective"]["name"],
         base_score=np.atleast_1d(np.array(json.loads(parameters["base_score"]), FLOAT32)),
         outputs=outputs,
         booster=name,
-        trees=trees,
-        tree_output=np.array(model.get("tree_info", []), np.int64),
-        tree_weight=np.array(gradient_booster.get("weight_drop", np.ones(len(trees))), FLOAT32),
+        tree_output=output,
+        tree_weight=np.array(gradient_booster.get("weight_drop", np.ones(len(output))), FLOAT32),
         round_ends=np.array(model.get("iteration_indptr", [0]), np.int64)[1:],
         weights=np.array(model.get("weights", []), FLOAT32).reshape(-1, outputs),
         categories=tuple(_training_categories(columns) for columns in model.get("cats", {}).get("enc", [])),
@@ -77,7 +75,7 @@ def _training_categories(encoded: Mapping[str, Any]) -> np.ndarray | None:
     """
     values = encoded["values"]
     if "offsets" not in encoded:
-        return np.asarray(values) if len(values) else None
+        return np.asarray(values, np.int64) if len(values) else None
     text, offsets = bytes(np.asarray(values, np.int64).astype(np.uint8)), np.asarray(encoded["offsets"], np.int64)
     words = [text[start:end].decode(errors="replace") for start, end in itertools.pairwise(offsets)]
     return np.array(words, object) if words else None
@@ -97,9 +95,15 @@ class Ensemble:
     number: np.ndarray
 
 
-def ensemble(model: Model, read: Export, used: slice) -> Ensemble:
+def exported_trees(booster: Booster) -> Sequence[Tree]:
+    """All trees, in order of training: views of the export, which is read anew so that it is not kept."""
+    gradient_booster = loads(booster.save_raw("ubj"))["learner"]["gradient_booster"]
+    return gradient_booster.get("gbtree", gradient_booster)["model"]["trees"]
+
+
+def ensemble(model: Model, booster: Booster, read: Export, used: slice) -> Ensemble:
     """The trees in a range, of which there is at least one."""
-    trees = read.trees[used]
+    trees = exported_trees(booster)[used]
     sizes = np.array([len(tree["left_children"]) for tree in trees], np.int64)
     roots = np.cumsum(sizes) - sizes
     left = _joined(trees, "left_children", np.int64)

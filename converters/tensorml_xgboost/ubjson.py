@@ -70,7 +70,7 @@ def _object(data: bytes | bytearray, at: int) -> tuple[dict[str, Any], int]:
 
 
 def _array(data: bytes | bytearray, at: int) -> tuple[Any, int]:
-    """An array of one type as a NumPy array in native byte order, any other one as a list."""
+    """An array of one type as a view of the document, its byte order big-endian; any other one as a list."""
     dtype = None
     if data[at] == TYPE:
         dtype, at = DTYPES[data[at + 1]], at + 2
@@ -79,7 +79,7 @@ def _array(data: bytes | bytearray, at: int) -> tuple[Any, int]:
     count, at = _number(data, data[at + 1], at + 2)
     if dtype is not None:
         array = np.frombuffer(data, dtype, count, at)
-        return array.astype(dtype.newbyteorder("=")), at + array.nbytes
+        return array, at + array.nbytes
     values: list[Any] = []
     for _ in range(count):
         value, at = _value(data, at)
