@@ -43,6 +43,8 @@ def describe(model: CatBoost) -> Description:
     require_fitted(model)
     refuse_features(model)
     read, names = export(model), list(model.feature_names_ or ())
+    if not read.trees:
+        raise unsupported(model, "it has no trees, and CatBoost does not predict without any", "Fit it with iterations")
     whole = read.features == tuple(range(len(names)))
     return Description(
         n_features=len(names) if whole else None,  # not known once drop_unused_features() was called
@@ -187,9 +189,10 @@ def named(model: CatBoost, indices: list[int]) -> str:
 
 @dataclass(frozen=True)
 class Used:
-    """The trees that a call uses, `first` to `last - 1`, and the leaf that each row reaches in each. int32 [N, T].
+    """The trees that a call uses.
 
-    predicts: whether `predict` takes the call too, and not only `calc_leaf_indexes`.
+    first: the number of the first one; leaf: the leaf that each row reaches in each, int32 [N, T]; predicts: whether
+    `predict` takes the call too, and not only `calc_leaf_indexes`.
     """
 
     model: CatBoost
