@@ -188,6 +188,7 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "lookup": (ops.Lookup(X["category"], np.array([1, 0, 1]), TABLE, truncate_negative=False), 0),
     "lookup that truncates": (ops.Lookup(X["category"], np.array([1, 0, 3]), TABLE, truncate_negative=True), 0),
     "find": (ops.Find(X["integer"], np.array([-4, -1, 0, 5])), 0),
+    "find above all keys": (ops.Find(X["integer"], np.array([-4, -1])), 0),
     "find among no keys": (ops.Find(X["integer"], np.array([], np.int64)), 0),
     "descend": (SHALLOW, 0),
     "descend deep": (DEEP, 0),

@@ -123,6 +123,7 @@ CASES |= {
         TWO,
         {"simple_ctr": ["Borders:CtrBorderCount=40:Prior=0.25:Prior=7", "Counter:CtrBorderCount=11:Prior=-0.4"]},
     ),
+    "counters of a positive prior": (CatBoostClassifier, TWO, {"simple_ctr": ["Counter:Prior=1"]}),
     "a feature's own": (
         CatBoostClassifier,
         TWO,
@@ -415,6 +416,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "floats": (X.assign(number=X.number * 1.0), "'number' is in the place of a categorical one, but holds floats"),
     "an array of floats": (np.ones((2, 6)), "column 0 is categorical, but holds float64 numbers"),
     "float objects": (X.assign(word=objects(["x", 1.0])), "column 'word' holds 1.0: a category is a string or an inte"),
+    "a float beside its integer": (X.assign(word=objects([1, 1.0])), "column 'word' holds 1.0: a category is"),
     "NaN": (X.assign(word=objects(["x", np.nan])), "column 'word' holds nan: a category is"),
     "None": (X.assign(word=objects(["x", None])), "column 'word' holds None: a category is"),
     "NA": (X.assign(word=objects(["x", pd.NA])), "column 'word' holds <NA>: a category is"),
