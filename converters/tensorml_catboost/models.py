@@ -45,20 +45,15 @@ def describe(model: CatBoost) -> Description:
     read, names = export(model), list(model.feature_names_ or ())
     if not read.trees:
         raise unsupported(model, "it has no trees, and CatBoost does not predict without any", "Fit it with iterations")
-    whole = read.features == tuple(range(len(names)))
+    width_known = read.features == tuple(range(len(names)))  # not once drop_unused_features() was called
     return Description(
-        n_features=len(names) if whole else None,  # not known once drop_unused_features() was called
+        n_features=len(names) if width_known else None,
         feature_names=tuple(names) if has_names(read) else None,
-        attributes={
-            "classes_": model.classes_,
-            "feature_names_": names,
-            "n_features_in_": len(names),
-            "tree_count_": model.tree_count_,
-        },
+        attributes={"classes_": model.classes_, "feature_names_": names, "n_features_in_": len(names)}
+        | {"tree_count_": model.tree_count_},
         empty=True,
         by_name=has_names(read),
         objects=read.categorical is not None,
-        categorical=() if read.categorical is None else read.categorical.columns,
     )
 
 

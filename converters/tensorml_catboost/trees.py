@@ -187,23 +187,34 @@ def stepped(read: Export, first: int, last: int) -> Nodes:
     low, high = int(read.start[first]), int(read.start[last - 1] + read.size[last - 1])
     step, split, leaf = read.step[low:high], read.split[low:high], read.leaf[low:high]
     tree = np.repeat(np.arange(last - first), read.size[first:last])
-    inner, ends = step.any(axis=1), (step == 0).any(axis=1)
-    order = np.flatnonzero(ends)[np.lexsort((leaf[ends], tree[ends]))]
-    inner_count, leaf_count = (np.bincount(tree[which], minlength=last - first) for which in (inner, ends))
-    roots = np.cumsum(inner_count + leaf_count) - (inner_count + leaf_count)
-    as_inner, as_leaf = np.full(len(step), -1, np.int64), np.full(len(step), -1, np.int64)
-    as_inner[inner] = (roots - np.cumsum(inner_count) + inner_count)[tree[inner]] + np.arange(inner.sum())
-    as_leaf[order] = (roots + inner_count - np.cumsum(leaf_count) + leaf_count)[tree[order]] + np.arange(len(order))
-    entry = np.where(inner, as_inner, as_leaf)
+    inner, ends = np.flatnonzero(step.any(axis=1)), np.flatnonzero((step == 0).any(axis=1))
+    leaves = ends[np.lexsort((leaf[ends], tree[ends]))]
+    as_inner, as_leaf = places(tree, inner, leaves)
+    entry = np.where(as_inner >= 0, as_inner, as_leaf)
     child = np.where(step == 0, as_leaf[:, None], entry[np.arange(len(step))[:, None] + step])
-    nodes = np.full((3, int(inner_count.sum() + leaf_count.sum())), -1, np.int64)
+    nodes = np.full((3, len(inner) + len(leaves)), -1, np.int64)
     nodes[:, as_inner[inner]] = split[inner], child[inner, 0], child[inner, 1]
-    smallest = leaf[order][np.cumsum(leaf_count) - leaf_count]
+    smallest = leaf[leaves][np.searchsorted(tree[leaves], np.arange(last - first))]
     return Nodes(
         roots=entry[read.start[first:last] - low],
         split=nodes[0],
         left=nodes[1],
         right=nodes[2],
-        leaf=leaf[order],
-        number=leaf[order] - smallest[tree[order]],
+        leaf=leaf[leaves],
+        number=leaf[leaves] - smallest[tree[leaves]],
     )
+
+
+def places(tree: np.ndarray, inner: np.ndarray, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each node comes to stand as an inner node, and where the leaf stands that it ends in; -1 for none.
+
+    tree: int64 [S], the tree of each node; inner, leaves: the nodes that are one and that end in one, in the order in
+    which those of a tree are to stand: first its inner nodes, then its leaves. Results: int64 [S].
+    """
+    both = np.concatenate([inner, leaves])
+    order = np.argsort(tree[both], kind="stable")
+    place = np.empty(len(both), np.int64)
+    place[order] = np.arange(len(both))
+    as_inner, as_leaf = np.full(len(tree), -1, np.int64), np.full(len(tree), -1, np.int64)
+    as_inner[inner], as_leaf[leaves] = place[: len(inner)], place[len(inner) :]
+    return as_inner, as_leaf
