@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Trees:
         """The node numbers of the leaves. int64, the shape of `leaves`."""
         return Take(Const(self.node), leaves)
 
-    def paths(self, leaves: Op, *, single: bool = False) -> Outputs:
-        """`decision_path`, from the leaves [N, T]; nothing where scikit-learn is set to return sparse arrays.
+    def paths(self, x: Op, leaves: Op, *, single: bool = False) -> Outputs:
+        """`decision_path` of x, with its leaves [N, T]; nothing where scikit-learn is set to return sparse arrays.
 
         The dtype of the matrix's indices depends on the versions of scikit-learn and SciPy: a tree is asked for it.
         Source: sklearn.tree._tree.Tree.decision_path, sklearn.ensemble._forest.BaseForest.decision_path.
@@ -52,6 +53,8 @@ class Trees:
         parent[forest.left[inner]] = inner
         parent[forest.right[inner]] = inner
         starts = np.append(forest.roots, len(forest.left))
+        if not paths_follow_nan():
+            leaves = replace(forest, nan_right=np.ones_like(forest.nan_right)).descend(x)
         path = self.first.decision_path(np.zeros((1, self.first.n_features), FLOAT32))
         index = (path if single else hstack([path, path]).tocsr()).indices.dtype
         return {"decision_path": Paths(leaves, parent, forest.leaf, starts, single, index)}
@@ -85,6 +88,14 @@ def read_trees(trees: Sequence[Tree], columns: Sequence[np.ndarray] | None = Non
     return Trees(forest, values, (np.arange(len(left)) - shift)[forest.leaf], trees[0])
 
 
+@cache
+def paths_follow_nan() -> bool:
+    """Whether `decision_path` sends NaN where `apply` does. scikit-learn 1.6 sends it right there, everywhere."""
+    x = np.array([[np.nan], [0], [1]], FLOAT32)
+    tree = DecisionTreeRegressor().fit(x, [0, 0, 1]).tree_
+    return int(tree.decision_path(x[:1]).indices[-1]) == int(tree.apply(x[:1])[0])
+
+
 def tree_input(model: object, x: Op, *, nan: bool) -> Op:
     """X as float32, without infinities. Source: sklearn.tree._classes.BaseDecisionTree._validate_X_predict."""
     return finite(model, cast(x, FLOAT32), nan=nan)
@@ -103,10 +114,11 @@ def _single(model: Any) -> Trees:
 def _held(model: Any, x: Op) -> tuple[Trees, Op, Outputs]:
     """The tree, what the leaf of each row holds, [N, O, C], and the methods of all trees."""
     trees = _single(model)
-    leaves = trees.forest.descend(tree_input(model, x, nan=takes_nan(model)))
+    x = tree_input(model, x, nan=takes_nan(model))
+    leaves = trees.forest.descend(x)
     leaf = ravel(leaves)
     held = Take(Const(trees.values), leaf)
-    return trees, held, {"apply": trees.apply(leaf), **trees.paths(leaves, single=True)}
+    return trees, held, {"apply": trees.apply(leaf), **trees.paths(x, leaves, single=True)}
 
 
 @converter(*TREE_REGRESSORS)
