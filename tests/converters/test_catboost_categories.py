@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorml
-from tensorml.errors import InputError, UnsupportedModelError
+from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
+from tensorml.graph import Input, TensorType
 from tensorml.ops import CategoryHash, Float32
 from tensorml.ops.hash import text_hashes
 from tensorml_catboost.cbm import core, table
@@ -224,8 +225,6 @@ def test_a_category_is_its_text_whatever_holds_it() -> None:
 
 
 def hashed(column: np.ndarray) -> np.ndarray:
-    from tensorml.graph import Input, TensorType
-
     return CategoryHash(Input("x", TensorType(("N", 1), column.dtype)), "'c'").reference(column)
 
 
@@ -539,6 +538,12 @@ def test_a_file_predicts_without_catboost(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(paths[2]), raw(combinations, X))
 
 
+def test_torchscript_files_are_refused(model: tensorml.TensorModel, tmp_path: Path) -> None:
+    raw(model, np.arange(12).reshape(2, 6))
+    with pytest.raises(GraphTypeError, match=r"TorchScript takes one tensor, and no categories\. Save the model as"):
+        model.save(tmp_path / "model.pt")
+
+
 def test_texts_and_embeddings_are_refused() -> None:
     given = GIVEN | {"cat_features": ["colour"], "text_features": ["text"]}
     frame = TRAIN[["colour", "x"]].assign(text=[f"a b {i % 5}" for i in range(ROWS)])
@@ -547,9 +552,6 @@ def test_texts_and_embeddings_are_refused() -> None:
 
 
 def test_the_operators_refuse_numbers_of_other_kinds() -> None:
-    from tensorml.errors import GraphTypeError
-    from tensorml.graph import Input, TensorType
-
     floats = Input("x", TensorType(("N", 1), np.dtype(np.float32)))
     with pytest.raises(GraphTypeError, match="CategoryHash does not take"):
         CategoryHash(floats, "'c'")

@@ -21,7 +21,7 @@ from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
 from tensorml.ops import Paths
-from tensorml.programs import Decoding, Programs, Run, decoding, numeric, unknown_kind
+from tensorml.programs import Decoding, Programs, Run, decoding, host_columns, numeric, unknown_kind
 from tensorml.save import pack, read_header, unpack
 
 HEADER = "tensorml.json"
@@ -60,10 +60,14 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     left_out = {name for graph in graphs.values() for name, op in graph.outputs.items() if isinstance(op, Paths)}
     facts["description"]["refused"]["dict"] |= dict.fromkeys(left_out, NO_PATHS)
     graphs = {schema: without_paths(graph) for schema, graph in graphs.items()}
-    first = {(schema.uniform, schema.inverse): schema for schema in reversed(list(graphs)) if schema.tensor}
+    tensors = [schema for schema, graph in graphs.items() if schema.tensor and not host_columns(graph)]
+    first = {(schema.uniform, schema.inverse): schema for schema in reversed(tensors)}
     uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema in first.values()}
     if not uniform:
-        raise GraphTypeError("no graph for columns of one dtype: TorchScript takes one tensor")
+        raise GraphTypeError(
+            "no graph for numbers of one dtype alone: TorchScript takes one tensor, and no categories. "
+            "Save the model as .safetensors."
+        )
     methods: dict[str, dict[Schema, list[str]]] = {}
     for schema, graph in uniform.items():
         for name in graph.outputs:
