@@ -54,6 +54,7 @@ def describe(model: CatBoost) -> Description:
         empty=True,
         by_name=has_names(read),
         objects=read.categorical is not None,
+        categorical=() if read.categorical is None else read.categorical.columns,
     )
 
 
