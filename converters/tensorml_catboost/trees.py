@@ -135,7 +135,11 @@ class Nodes:
 
 
 def ensemble(read: Export, first: int, last: int) -> Ensemble:
-    """The trees `first` to `last - 1`, of which there is at least one."""
+    """The trees `first` to `last - 1`, of which there is at least one.
+
+    Training on infinities may make a border infinite, or NaN between two of them: not even plus infinity, for which NaN
+    stands where it goes right, is greater.
+    """
     nodes = stepped(read, first, last) if len(read.step) else symmetric(read, first, last)
     inner = nodes.left >= 0
     splits = read.splits
@@ -143,7 +147,7 @@ def ensemble(read: Export, first: int, last: int) -> Ensemble:
         roots=nodes.roots,
         feature=_at_inner(splits.column, nodes.split, inner),
         threshold=_at_inner(splits.border, nodes.split, inner),
-        nan_right=_at_inner(splits.nan_right, nodes.split, inner),
+        nan_right=_at_inner(splits.nan_right & (splits.border < np.inf), nodes.split, inner),
         left=nodes.left,
         right=nodes.right,
         strict=True,

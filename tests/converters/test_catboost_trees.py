@@ -130,6 +130,15 @@ def test_nan_takes_the_side_of_its_mode_and_minus_infinity_follows(executor: str
     assert not np.array_equal(leaves[0], leaves[3 - like])
 
 
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Depthwise"])
+@pytest.mark.parametrize("mode", ["Min", "Max"])
+def test_infinite_borders_agree(mode: str, policy: str):
+    x = np.where(np.abs(X) > 1.2, np.copysign(np.inf, X), np.sign(X))
+    model = CatBoostRegressor(nan_mode=mode, grow_policy=policy, **SMALL).fit(x, NUMBER)
+    assert np.isinf([border for _, border in borders_of(model)]).any()
+    assert_agrees(model, traps(model, x), "reference")
+
+
 @pytest.mark.parametrize("mode", ["Min", "Max", "Forbidden"])
 def test_nan_that_training_did_not_see_is_greater_than_no_border(executor: str, mode: str):
     model = CatBoostRegressor(nan_mode=mode, **SMALL).fit(FILLED, NUMBER)
