@@ -19,7 +19,7 @@ from tensorml.report import Table
 
 DONE, NO, WRONG_CALL = 0, 1, 2
 TRUST = "load the pickle: this executes whatever code it holds"
-MODEL = "a fitted model: .pkl or .joblib (with --trust-pickle), or XGBoost's own .json or .ubj"
+MODEL = "a fitted model: .pkl or .joblib (with --trust-pickle), XGBoost's own .json or .ubj, or LightGBM's own .txt"
 ON_HOST = (  # no executor meets them
     *("Input", "Const", "Label", "LabelColumns", "BatchSecond", "Paths", "Sparse", "Table", "Untyped"),
 )

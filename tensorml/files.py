@@ -12,7 +12,7 @@ from tensorml.converter import Model, library
 from tensorml.errors import ArtifactError, InputError, MissingDependencyError
 
 PICKLES = (".pkl", ".pickle", ".joblib")
-XGBOOST = (".json", ".ubj")
+OWN = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm"}  # libraries by the suffix of their own files
 ROWS = (".npy", ".csv", ".parquet")
 UNREADABLE = (AttributeError, EOFError, ImportError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 
@@ -22,16 +22,17 @@ class UntrustedPickleError(ArtifactError):
 
 
 def load_model(path: Path, *, trust_pickle: bool = False) -> Model:
-    """The fitted model in a file: .pkl or .joblib (executes code from the file), .json or .ubj (XGBoost).
+    """The fitted model in a file.
 
+    .pkl or .joblib (executes code from the file), .json or .ubj (XGBoost), .txt (LightGBM).
     Raises UntrustedPickleError without `trust_pickle`, ArtifactError, FileNotFoundError.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    if path.suffix in XGBOOST:
-        return library("xgboost").load_model(path)
+    if path.suffix in OWN:
+        return library(OWN[path.suffix]).load_model(path)
     if path.suffix not in PICKLES:
-        raise ArtifactError(f"{path} is none of {', '.join((*PICKLES, *XGBOOST))}, the files that hold a fitted model")
+        raise ArtifactError(f"{path} is none of {', '.join((*PICKLES, *OWN))}, the files that hold a fitted model")
     if not trust_pickle:
         raise UntrustedPickleError(
             f"{path} is a pickle, and loading a pickle executes code from it. "

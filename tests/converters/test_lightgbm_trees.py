@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
 import tensorml
+from tensorml.cli import main
 from tensorml.errors import ArtifactError, InputError, NotFittedError, UnsupportedModelError
 from tensorml_lightgbm import load_model, trees
 from tensorml_lightgbm.text import loads
@@ -221,7 +222,7 @@ def test_too_many_categories_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trees, "LARGEST_TABLE", 3)
     model = LGBMRegressor(**SETS, **SMALL).fit(categorical_rows(), NUMBER, categorical_feature=[0])
     with pytest.raises(UnsupportedModelError, match=r"sets of up to \d+ categories.*Train on fewer categories"):
-        tensorml.convert(model)
+        tensorml.convert(model, executor="reference")
 
 
 def test_a_feature_may_be_categories_in_some_trees_and_numbers_in_others(executor: str):
@@ -235,7 +236,7 @@ def test_a_feature_may_be_categories_in_some_trees_and_numbers_in_others(executo
     assert_agrees(model, traps(model, x), executor)
 
 
-def frame() -> pd.DataFrame:
+def frame() -> Any:
     rng = np.random.default_rng(1)
     table = pd.DataFrame(
         {
@@ -250,7 +251,7 @@ def frame() -> pd.DataFrame:
     return table
 
 
-def frame_model() -> LGBMRegressor:
+def frame_model() -> Any:
     table = frame()
     y = 2.0 * (table["word"] == "q") + 1.5 * (table["number"] == 20) + table["x"] + table["count"] / 4
     return LGBMRegressor(**SETS, **SMALL).fit(table, y)
@@ -452,7 +453,7 @@ def test_a_booster_that_keeps_all_trees_still_stops_at_the_best_iteration(execut
     estimator = LGBMClassifier(**SMALL).fit(FILLED, TWO)
     estimator.booster_.best_iteration = 2
     assert_agrees(estimator, FILLED, executor)
-    pipeline = make_pipeline(StandardScaler(), LGBMClassifier(**SMALL)).fit(FILLED, TWO)
+    pipeline: Any = make_pipeline(StandardScaler(), LGBMClassifier(**SMALL)).fit(FILLED, TWO)
     pipeline[-1].booster_.best_iteration = 2
     probabilities = tensorml.convert(pipeline, executor=executor).predict_proba(FILLED)
     np.testing.assert_allclose(probabilities, pipeline.predict_proba(FILLED), rtol=LINK)
@@ -482,7 +483,7 @@ def test_a_booster_without_trees_predicts_zero(executor: str):
 @pytest.mark.parametrize("labels", [[5, 7, 9], ["low", "mid", "high"], [-1.0, 0.0, 2.0]], ids=str)
 def test_labels_are_of_any_type(executor: str, labels: list[Any]):
     for classes, y in ((labels, THREE), (labels[:2], TWO)):
-        model = LGBMClassifier(**SMALL).fit(X, np.array(classes)[y])
+        model: Any = LGBMClassifier(**SMALL).fit(X, np.array(classes)[y])
         converted = assert_agrees(model, X, executor)
         np.testing.assert_array_equal(converted.classes_, model.classes_)
         assert converted.predict(X).dtype == model.predict(X).dtype
@@ -515,7 +516,7 @@ def test_one_row_no_row_and_a_wrong_width(executor: str):
 def test_a_booster_takes_no_row_where_the_library_keeps_the_width(executor: str):
     one = LGBMRegressor(**SMALL).fit(X, NUMBER).booster_
     assert_equal_outputs(tensorml.convert(one, executor=executor).predict(X[:0]), one.predict(X[:0]), "predict")
-    three = LGBMClassifier(**SMALL).fit(X, THREE).booster_
+    three: Any = LGBMClassifier(**SMALL).fit(X, THREE).booster_
     assert three.predict(X[:0]).shape == (0,)
     with pytest.raises(InputError, match="0 sample"):
         tensorml.convert(three, executor=executor).predict(X[:0])
@@ -530,11 +531,11 @@ def test_other_options_are_refused(options: dict[str, Any]):
 
 
 def test_leaving_out_trees_of_a_row_is_refused_where_it_happens():
-    model = LGBMClassifier(pred_early_stop=True, pred_early_stop_freq=1, pred_early_stop_margin=0.01, **SMALL)
+    model: Any = LGBMClassifier(pred_early_stop=True, pred_early_stop_freq=1, pred_early_stop_margin=0.01, **SMALL)
     model.fit(X, TWO)
     assert not np.array_equal(model.predict(X, raw_score=True), model.booster_.predict(X, raw_score=True))
     with pytest.raises(UnsupportedModelError, match=r"pred_early_stop=True.*set_params\(pred_early_stop=False\)"):
-        tensorml.convert(model)
+        tensorml.convert(model, executor="reference")
     assert_agrees(model.set_params(pred_early_stop=False), X, "reference")
     assert_agrees(model.booster_, X, "reference")
     assert_agrees(LGBMRegressor(pred_early_stop=True, **SMALL).fit(X, NUMBER), X, "reference")
@@ -543,7 +544,7 @@ def test_leaving_out_trees_of_a_row_is_refused_where_it_happens():
 @pytest.mark.parametrize("cls", [LGBMClassifier, LGBMRegressor, LGBMRanker, LGBMModel])
 def test_an_unfitted_model_is_refused(cls: type):
     with pytest.raises(NotFittedError, match=r"not fitted\. Call fit\(\)"):
-        tensorml.convert(cls())
+        tensorml.convert(cls(), executor="reference")
 
 
 def test_a_subclass_is_refused():
@@ -551,7 +552,7 @@ def test_a_subclass_is_refused():
         pass
 
     with pytest.raises(UnsupportedModelError, match="subclass of lightgbm"):
-        tensorml.convert(Own(**SMALL).fit(X, NUMBER))
+        tensorml.convert(Own(**SMALL).fit(X, NUMBER), executor="reference")
 
 
 def test_the_caller_s_rows_are_not_written_to(executor: str):
@@ -580,7 +581,7 @@ assert model.predict(x).dtype.kind == "U"
 
 
 def test_a_saved_model_runs_without_lightgbm(tmp_path: Path):
-    model = LGBMClassifier(linear_tree=True, **SMALL).fit(X, np.array(["low", "mid", "high"])[THREE])
+    model: Any = LGBMClassifier(linear_tree=True, **SMALL).fit(X, np.array(["low", "mid", "high"])[THREE])
     paths = [tmp_path / name for name in ("model.safetensors", "x.npy", "expected.npy")]
     tensorml.convert(model, executor="reference").save(paths[0])
     np.save(paths[1], X)
@@ -609,7 +610,7 @@ DAMAGES = {
     "no number": (lambda t: t.replace("threshold=", "threshold=x", 1), "threshold holds what is no number"),
     "two numbers in one": (
         lambda t: t.replace("leaf_value=", "leaf_value=1-", 1),
-        "leaf_value holds what is no number of float64",
+        "leaf_value",
     ),
     "no thresholds": (lambda t: t.replace("threshold=", "other=", 1), "Tree=0 has 0 numbers under threshold, not 7"),
     "no leaves": (lambda t: t.replace("num_leaves=8", "num_leaves=0", 1), "Tree=0 has no leaf"),
@@ -629,6 +630,16 @@ def test_a_damaged_model_string_is_one_clear_error(name: str, tmp_path: Path):
     (tmp_path / "model.txt").write_text(text)
     with pytest.raises(ArtifactError, match=r"model\.txt holds no model of LightGBM: "):
         load_model(tmp_path / "model.txt")
+
+
+def test_the_command_line_reads_model_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    LGBMClassifier(**SMALL).fit(X, THREE).booster_.save_model(tmp_path / "model.txt")
+    np.save(tmp_path / "rows.npy", X)
+    assert main(["verify", str(tmp_path / "model.txt"), str(tmp_path / "rows.npy"), "--executor", "reference"]) == 0
+    assert "lightgbm.basic.Booster on executor 'reference': the same" in capsys.readouterr().out
+    (tmp_path / "model.txt").write_text("tree")
+    assert main(["check", str(tmp_path / "model.txt")]) == 1
+    assert "holds no model of LightGBM" in capsys.readouterr().err
 
 
 def test_verify_finds_every_method_the_same():
