@@ -45,7 +45,8 @@ def test_categories_of_a_frame_reach_the_leaf_of_the_library(executor: str, oneh
     model = tensorml.convert(source, executor=executor)
     margin = {"output_margin": True}
     assert_equal_outputs(model.predict(X, **margin), source.predict(X, **margin), "margin")
-    assert_equal_outputs(model.apply(X), source.apply(X), "apply")
+    if RECODES:  # apply of 2.1 takes no categories
+        assert_equal_outputs(model.apply(X), source.apply(X), "apply")
 
 
 @recoding
