@@ -111,7 +111,7 @@ def split_places(known: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (
         np.repeat(np.arange(len(borders)), counts),
         np.concatenate([*borders, np.empty(0, FLOAT32)]),
-        np.repeat(nan_right, counts),
+        np.repeat(np.array(nan_right, bool), counts),
     )
 
 
