@@ -23,6 +23,8 @@ numpy.save(f"{{folder}}/answer.npy", model.predict(numpy.load(f"{{folder}}/x.npy
 loaded = [name for name in {ABSENT} if sys.modules[name] is not None]
 assert not loaded, loaded
 """
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")  # LightGBM 4.6
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))
 X[RNG.random(X.shape) < 0.1] = np.nan
