@@ -67,7 +67,7 @@ class Description:
     categorical: columns of objects in the kind of input to convert for first, if no rows are given.
     refused: inference methods of the source that are not converted: for each why, and what to do.
     absent: what an entry that a sparse matrix does not store means.
-    sparse: whether sparse matrices are taken.
+    sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
     by_name: whether a DataFrame reaches the converter as one (a Frame), which then checks its columns itself; columns
@@ -88,6 +88,7 @@ class Description:
     objects: bool = False
     categorical: tuple[int, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    sparse_nan: bool = True
 
 
 class Library(Protocol):

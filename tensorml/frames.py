@@ -196,6 +196,10 @@ class SparseRows:
         self.matrix = rows if absent == 0 or rows.dtype.kind == "f" else rows.astype(np.float64)
         self.absent = absent
 
+    def stores_nan(self) -> bool:
+        """Whether a stored number is NaN."""
+        return self.matrix.dtype.kind == "f" and bool(np.isnan(self.matrix.data).any())
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         part = self.matrix[rows]
         if self.absent == 0:

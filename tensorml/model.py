@@ -181,6 +181,10 @@ class TensorModel:
         self._require_rows(batch, reader)
         if batch.origin == "sparse" and (not known.sparse or method == "transform"):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
+        if batch.origin == "sparse" and not known.sparse_nan and batch.arrays["x"].stores_nan():
+            raise InputError(
+                f"Input X contains NaN in a sparse matrix; {reader} reads it there in another way, if at all."
+            )
         return replace(batch, schema=schema)
 
     def _checked_back(self, batch: Batch) -> Batch:

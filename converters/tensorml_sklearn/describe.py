@@ -98,7 +98,8 @@ def _reading(model: Any) -> Description:
     if isinstance(model, BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor):
         base = _read_by(model.estimators_[0])
         takes = base.absent == 0 or not isinstance(model, AdaBoostClassifier | AdaBoostRegressor)
-        return replace(known, absent=base.absent, sparse=known.sparse and base.sparse and takes)
+        sparse = known.sparse and base.sparse and takes
+        return replace(known, absent=base.absent, sparse=sparse, sparse_nan=base.sparse_nan)
     return known
 
 
@@ -115,6 +116,7 @@ def _read_by_members(model: Any) -> Description:
         objects=any(member.objects for member in members),
         absent=members[0].absent if alike else 0.0,
         sparse=alike and not behind and all(member.sparse for member in members),
+        sparse_nan=all(member.sparse_nan for member in members),
         by_name=True,
     )
 
@@ -127,6 +129,7 @@ def _read_by_itself(model: Any) -> Description:
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
         sparse=not whole and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse)),
+        sparse_nan=False,
         by_name=whole,
     )
 

@@ -528,6 +528,21 @@ def test_sparse_rows_are_read_where_all_take_them_as_zeros(executor: str, holes:
         np.testing.assert_array_equal(actual, model.predict(sparse))
 
 
+def test_nan_in_a_sparse_matrix_is_refused_by_trees_and_missing_to_boosters(executor: str, holes: Any):
+    _, sparse = holes
+    broken = sparse.copy()
+    broken.data[::5] = np.nan
+    for model in (IsolationForest(n_estimators=4, random_state=0), BaggingClassifier(n_estimators=3, random_state=0)):
+        converted = tensorml.convert(model.fit(sparse, THREE), executor=executor)
+        with pytest.raises(InputError, match=r"Input X contains NaN in a sparse matrix; .* in another way, if at all"):
+            converted.predict(broken)
+    isolation = IsolationForest(n_estimators=9, random_state=0).fit(sparse)
+    assert (isolation.score_samples(broken) != isolation.score_samples(broken.toarray())).any()
+    bagged = BaggingClassifier(xgb(), n_estimators=2, random_state=0).fit(sparse, THREE)
+    converted = tensorml.convert(bagged, executor=executor)
+    np.testing.assert_allclose(converted.predict_proba(broken), bagged.predict_proba(broken), rtol=1e-5, atol=1e-6)
+
+
 def test_a_sparse_step_before_an_ensemble_reaches_its_boosters_as_sparse(executor: str):
     inside = VotingClassifier([("a", xgb()), ("b", DecisionTreeClassifier(max_depth=5))], voting="soft")
     for ensemble in (inside, BaggingClassifier(xgb(), n_estimators=2, random_state=0, max_features=0.7)):
