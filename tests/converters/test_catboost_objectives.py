@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import platform
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,17 @@ def test_the_default_prediction_type_follows_the_loss_in_regressors_alone(loss: 
         assert_agrees(model.fit(X, REGRESSION[loss]), ROWS, "reference")
     regressor, base = (tensorml.convert(model, executor="reference").predict(ROWS) for model in models)
     assert np.array_equal(regressor, base) == (loss == "RMSE")
+
+
+@pytest.mark.parametrize("form", ["cbm", "json"])
+def test_the_default_prediction_type_survives_a_file(tmp_path: Path, form: str):
+    model = CatBoostRegressor(objective="Poisson", **SMALL).fit(X, POSITIVE)
+    model.save_model(tmp_path / "model", format=form)
+    loaded = CatBoostRegressor()
+    loaded.load_model(tmp_path / "model", format=form)
+    for source in (model, loaded):
+        converted = assert_agrees(source, ROWS, "reference")
+        np.testing.assert_array_equal(converted.predict(ROWS), converted.predict(ROWS, prediction_type="Exponent"))
 
 
 @pytest.mark.parametrize("loss", RANKING)
