@@ -21,6 +21,7 @@ from tensorml.ops import (
     HostOp,
     Label,
     LabelColumns,
+    OneHot,
     Paths,
     Reshape,
     Sparse,
@@ -62,8 +63,6 @@ class PathTable:
 
         Source: sklearn.tree._tree.Tree.decision_path, sklearn.ensemble._forest.BaseForest.decision_path.
         """
-        from scipy.sparse import csr_matrix
-
         nodes, begins = self.nodes
         count = np.diff(begins)[leaves]
         ends = np.cumsum(count.sum(axis=1))
@@ -81,7 +80,8 @@ class Decoding:
 
     classes: the labels; for an output of several columns (`columns`), those of each. library: of the DataFrame, with
     the `names` and `dtypes` of its columns; `indexed`: it takes the row labels of the caller's frame. batch_second: the
-    first two dimensions are exchanged. paths: of trees, from the leaves.
+    first two dimensions are exchanged. paths: of trees, from the leaves. sizes: the numbers are the codes of a one-hot
+    matrix, as in `ops.OneHot`, of dtype `dtypes[0]`.
     """
 
     classes: tuple[np.ndarray, ...] = ()
@@ -93,6 +93,7 @@ class Decoding:
     indexed: bool = False
     batch_second: bool = False
     paths: PathTable | None = None
+    sizes: tuple[int, ...] = ()
 
     def __call__(self, value: Any, index: Any = None) -> Any:
         """What the caller gets. index: the row labels of the caller's frame, None if it has none."""
@@ -103,12 +104,25 @@ class Decoding:
         if self.classes:
             return self.classes[0][on_host(value)]
         if self.sparse:
-            from scipy.sparse import csr_matrix
-
-            return csr_matrix(on_host(value))
+            return one_hot(on_host(value), self.sizes, self.dtypes[0]) if self.sizes else csr_matrix(on_host(value))
         if self.paths is not None:
             return self.paths(on_host(value))
         return value.swapaxes(0, 1) if self.batch_second else value
+
+
+def csr_matrix(*arguments: Any, **shape: Any) -> Any:
+    """SciPy's, which is imported on the first use."""
+    from scipy import sparse
+
+    return sparse.csr_matrix(*arguments, **shape)
+
+
+def one_hot(codes: np.ndarray, sizes: tuple[int, ...], dtype: np.dtype) -> Any:
+    """The CSR matrix of `ops.OneHot`, without dense rows. codes: int [N, K]."""
+    known = (codes >= 0) & (codes < np.array(sizes))
+    columns = (codes.astype(np.int64) + np.cumsum([0, *sizes[:-1]]))[known]
+    rows = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
+    return csr_matrix((np.ones(len(columns), dtype), columns, rows), shape=(len(codes), sum(sizes)))
 
 
 def frame(library: str, value: np.ndarray, names: tuple[str, ...], dtypes: tuple[np.dtype, ...], index: Any) -> Any:
@@ -294,6 +308,8 @@ def _numeric(op: Op) -> Op:
             return _label_columns(index, classes) if classes[0].dtype.kind in NUMBERS else index
         case Paths(leaves=leaves):
             return leaves
+        case Sparse(x=OneHot(x=codes, sizes=sizes)) if sizes:
+            return codes
     return op
 
 
@@ -309,6 +325,8 @@ def decoding(op: Op) -> Decoding:
             return Decoding((classes,))
         case LabelColumns(classes=classes) if classes[0].dtype.kind not in NUMBERS:
             return Decoding(classes, columns=True)
+        case Sparse(x=OneHot(sizes=sizes, dtype_=dtype)) if sizes:
+            return Decoding(sparse=True, sizes=sizes, dtypes=(dtype,))
         case Sparse():
             return Decoding(sparse=True)
         case BatchSecond():

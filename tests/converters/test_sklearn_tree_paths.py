@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn
+import torch
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -159,6 +160,26 @@ def test_embeddings_agree(executor: str, options: dict[str, Any], sparse: bool):
             np.testing.assert_array_equal(a, e)
     names = tensorml.convert(model).get_feature_names_out()
     np.testing.assert_array_equal(names, model.get_feature_names_out())
+
+
+def test_sparse_embeddings_are_never_dense():
+    model = RandomTreesEmbedding(40, max_depth=8, random_state=0).fit(X)
+    converted = tensorml.convert(model, executor="torch")
+    rows = np.tile(X, (20, 1))
+    stored = converted.transform(rows)
+    tracemalloc.start()
+    converted.transform(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * stored.nnz < 8 * stored.shape[0] * stored.shape[1]
+
+
+def test_embeddings_in_torchscript_are_dense_to_others_and_sparse_to_us(tmp_path: Path):
+    model = RandomTreesEmbedding(4, random_state=0).fit(X)
+    tensorml.convert(model).save(tmp_path / "model.pt")
+    assert_same_matrix(tensorml.load(tmp_path / "model.pt").transform(X), model.transform(X))
+    script: Any = torch.jit.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(script.transform(torch.from_numpy(X)).numpy(), model.transform(X).toarray())
 
 
 def test_embeddings_feed_linear_models(executor: str):

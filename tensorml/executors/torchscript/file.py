@@ -20,7 +20,7 @@ from tensorml.executors.torchscript.program import TorchScriptExecutor, call_scr
 from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
-from tensorml.ops import Paths
+from tensorml.ops import OneHot, Paths, Reshape, Sparse
 from tensorml.programs import Decoding, Programs, Run, decoding, host_columns, numeric, unknown_kind
 from tensorml.save import pack, read_header, unpack
 
@@ -59,7 +59,7 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     """
     left_out = {name for graph in graphs.values() for name, op in graph.outputs.items() if isinstance(op, Paths)}
     facts["description"]["refused"]["dict"] |= dict.fromkeys(left_out, NO_PATHS)
-    graphs = {schema: without_paths(graph) for schema, graph in graphs.items()}
+    graphs = {schema: plain_outputs(graph) for schema, graph in graphs.items()}
     tensors = [schema for schema, graph in graphs.items() if schema.tensor and not host_columns(graph)]
     first = {(schema.uniform, schema.inverse): schema for schema in reversed(tensors)}
     uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema in first.values()}
@@ -99,9 +99,13 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     path.write_bytes(buffer.getbuffer())
 
 
-def without_paths(graph: Graph) -> Graph:
-    """The graph without the outputs that are Paths."""
-    return graph.select(*(name for name, op in graph.outputs.items() if not isinstance(op, Paths)))
+def plain_outputs(graph: Graph) -> Graph:
+    """The graph without the outputs that are Paths, and with one-hot matrices dense: other readers take no codes."""
+    outputs = {name: op for name, op in graph.outputs.items() if not isinstance(op, Paths)}
+    for name, op in outputs.items():
+        if isinstance(op, Sparse) and isinstance(op.x, OneHot):
+            outputs[name] = Sparse(Reshape(op.x, (op.x.columns,)))
+    return Graph(outputs)
 
 
 def labels_by_output(uniform: Mapping[Schema, Graph], graphs: Mapping[Schema, Graph]) -> dict[str, list[Any]]:
