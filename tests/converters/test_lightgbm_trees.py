@@ -168,20 +168,47 @@ def training(**more: Any) -> dict[str, Any]:
     return {"num_threads": 1, "verbose": -1, "num_leaves": 12, "min_data_in_leaf": 3, **more}
 
 
-def test_what_is_nearly_zero_is_zero(executor: str):
-    """A threshold inside the band, which the library's own training does not write, and one at its edge."""
-    text = LGBMRegressor(**SMALL).fit(X, NUMBER).booster_.model_to_string()
-    lines = text.split("\n")
-    place = next(i for i, line in enumerate(lines) if line.startswith("threshold="))
-    count = lines[place].count(" ") + 1
-    every = ("5e-36", "-5e-36", "0", "-0.0", repr(EDGE), repr(-EDGE), "1e-300", "-1e-300")
-    for inside in every if executor == "reference" else every[:2]:
-        lines[place] = "threshold=" + " ".join([inside] * count)
-        changed = "\n".join(lines).replace("tree_sizes=", "sizes=")
-        model = Booster(model_str=changed)
-        rows = RNG.choice([0, -0.0, 5e-36, -5e-36, 4e-36, EDGE, -EDGE, 2e-35, -2e-35, 1.0, -1.0, np.nan], (500, 5))
-        for batch in (rows, single(rows)):
+def test_float64_features_that_float32_does_not_tell_apart_keep_their_leaves(executor: str):
+    x = 1000 + RNG.normal(size=(500, 2)) * 1e-5
+    model = LGBMRegressor(**SMALL).fit(x, np.sin(1e5 * (x[:, 0] - 1000)) + 1e5 * (x[:, 1] - 1000))
+    converted = assert_agrees(model, x, executor)
+    assert (converted.predict(x) != converted.predict(single(x).astype(np.float64))).mean() > 0.5
+
+
+DECISIONS = {"None": 0, "None, left": 2, "Zero": 4, "Zero, left": 6, "NaN": 8, "NaN, left": 10}
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_what_is_nearly_zero_is_zero(executor: str, decision: str):
+    """Thresholds inside the band, which the library's own training does not write, at its edges and beside it."""
+    text = LGBMRegressor(**{**SMALL, "n_estimators": 1}).fit(X, NUMBER).booster_.model_to_string()
+    rows = RNG.choice([0, -0.0, 5e-36, -5e-36, 4e-36, EDGE, -EDGE, 2e-35, -2e-35, 1.0, -1.0, np.nan], (500, 5))
+    every = ("5e-36", "-5e-36", "0", "-0.0", repr(EDGE), repr(-EDGE), "1e-300", "-1e-300", "2e-35", "-2e-35")
+    batches = (rows, single(rows)) if executor == "reference" else (single(rows),)
+    for threshold in every if executor == "reference" else every[:1]:
+        changed = with_line(with_line(text, "threshold", threshold), "decision_type", str(DECISIONS[decision]))
+        model = Booster(model_str=changed.replace("tree_sizes=", "sizes="))
+        for batch in batches:
             assert_agrees(model, batch, executor)
+
+
+def test_what_is_nearly_zero_is_zero_to_linear_leaves_too():
+    """In a model string whose second tree has steep slopes; the first one has none."""
+    text = LGBMRegressor(linear_tree=True, **{**SMALL, "n_estimators": 2}).fit(X, NUMBER).booster_.model_to_string()
+    first, _, second = text.partition("Tree=1")
+    old = next(line for line in second.split("\n") if line.startswith("leaf_coeff="))
+    steep = second.replace(old, "leaf_coeff=" + " ".join(["1e40"] * len(old.split("=")[1].split())))
+    model = Booster(model_str=f"{first}Tree=1{steep}".replace("tree_sizes=", "sizes="))
+    rows = RNG.choice([0, 5e-36, -5e-36, EDGE, -EDGE, np.nextafter(EDGE, 1), 2e-35], (300, 5))
+    assert len(np.unique(model.predict(rows))) > 3
+    for batch in (rows, single(rows)):
+        assert_agrees(model, batch, "reference")
+
+
+def with_line(text: str, key: str, value: str) -> str:
+    """The model string with one value for all nodes of the tree."""
+    old = next(line for line in text.split("\n") if line.startswith(f"{key}="))
+    return text.replace(old, f"{key}=" + " ".join([value] * (old.count(" ") + 1)))
 
 
 def categorical_rows() -> np.ndarray:
