@@ -30,6 +30,7 @@ from tensorml_catboost.cbm import core, table
 from tensorml_catboost.ctrs import FLOAT_MEAN, FREQUENCY, KINDS, read_ctrs, serialized
 from tensorml_catboost.trees import export
 from tests.parity import assert_equal_outputs
+from tests.traps import trap_rows
 
 RAW = "RawFormulaVal"
 LINK = 1e-14  # relative: probabilities; raw values, leaves and labels have equal bits
@@ -231,6 +232,36 @@ def hashed(column: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", CASES)
 def test_every_kind_of_ctr_and_every_option_is_exact(name: str, executor: str) -> None:
     assert_exact(fitted(name), X, executor)
+
+
+def drawn_ctr(rng: np.random.Generator) -> str:
+    """A description of CTRs, with target borders, borders and priors of its own."""
+    kind = str(rng.choice(["Borders", "Buckets", "BinarizedTargetMeanValue", "Counter"]))
+    targets = f":TargetBorderCount={rng.integers(1, 6)}" if kind != "Counter" else ""
+    priors = "".join(f":Prior={prior:.3f}" for prior in 2 * rng.normal(size=rng.integers(1, 4)))
+    return f"{kind}{targets}:CtrBorderCount={rng.integers(1, 60)}{priors}"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_drawn_options_are_exact_on_borders_and_beside_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    options: dict[str, Any] = {
+        "depth": int(rng.integers(1, 7)),
+        "one_hot_max_size": int(rng.choice([2, 4, 255])),
+        "max_ctr_complexity": int(rng.integers(1, 5)),
+        "model_size_reg": float(rng.choice([0.0, 0.5])),
+        "nan_mode": str(rng.choice(["Min", "Max"])),
+        "grow_policy": str(rng.choice(["SymmetricTree", "Lossguide", "Depthwise"])),
+        "simple_ctr": [drawn_ctr(rng) for _ in range(rng.integers(1, 4))],
+        "combinations_ctr": [drawn_ctr(rng) for _ in range(rng.integers(1, 3))],
+    }
+    source = CatBoostRegressor(**GIVEN | options).fit(TRAIN, SCORE)
+    known = export(source).categorical
+    assert known is not None
+    borders = [(["x", "z"].index(NAMES[f.column]), float(b)) for f in known.floats.values() for b in f.borders]
+    assert_exact(
+        source, X.assign(**dict(zip("xz", trap_rows(X[["x", "z"]].to_numpy(), borders, len(X)).T, strict=True)))
+    )
 
 
 def test_combinations_hold_numbers_and_categories() -> None:
