@@ -12,7 +12,8 @@ from tensorml.converter import Model, library
 from tensorml.errors import ArtifactError, InputError, MissingDependencyError
 
 PICKLES = (".pkl", ".pickle", ".joblib")
-OWN = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm"}  # libraries by the suffix of their own files
+OWN = {".cbm": "catboost", ".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm"}  # the files of the libraries
+XGBOOST, CATBOOST = b'{"learner"', b'"features_info"'  # how XGBoost's .json begins, and what is in CatBoost's
 ROWS = (".npy", ".csv", ".parquet")
 UNREADABLE = (AttributeError, EOFError, ImportError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 
@@ -24,13 +25,13 @@ class UntrustedPickleError(ArtifactError):
 def load_model(path: Path, *, trust_pickle: bool = False) -> Model:
     """The fitted model in a file.
 
-    .pkl or .joblib (executes code from the file), .json or .ubj (XGBoost), .txt (LightGBM).
+    .pkl or .joblib (executes code from the file), .json or .ubj (XGBoost), .txt (LightGBM), .cbm or .json (CatBoost).
     Raises UntrustedPickleError without `trust_pickle`, ArtifactError, FileNotFoundError.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     if path.suffix in OWN:
-        return library(OWN[path.suffix]).load_model(path)
+        return library(_library(path)).load_model(path)
     if path.suffix not in PICKLES:
         raise ArtifactError(f"{path} is none of {', '.join((*PICKLES, *OWN))}, the files that hold a fitted model")
     if not trust_pickle:
@@ -39,6 +40,12 @@ def load_model(path: Path, *, trust_pickle: bool = False) -> Model:
             "If you trust where it comes from, add --trust-pickle"
         )
     return _unpickled(path)
+
+
+def _library(path: Path) -> str:
+    """The library whose model is in a file of this suffix; of .json two libraries write models."""
+    content = path.read_bytes() if path.suffix == ".json" else b""
+    return "catboost" if CATBOOST in content and not content.startswith(XGBOOST) else OWN[path.suffix]
 
 
 def _unpickled(path: Path) -> Model:

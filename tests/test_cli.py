@@ -133,6 +133,21 @@ def test_a_booster_is_verified_through_a_dmatrix(tmp_path: Path, rows: str, caps
     assert "predict(pred_leaf=True)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["model.cbm", "model.json"])
+def test_catboost_s_own_files_are_read(tmp_path: Path, name: str, rows: str) -> None:
+    catboost = pytest.importorskip("catboost")
+    settings = {"iterations": 3, "verbose": False, "allow_writing_files": False, "thread_count": 1}
+    catboost.CatBoostRegressor(**settings).fit(X, X[:, 0]).save_model(tmp_path / name, format=name.partition(".")[2])
+    assert main(["verify", str(tmp_path / name), rows]) == 0
+
+
+def test_lightgbm_s_own_files_are_read(tmp_path: Path, rows: str) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1).fit(X, X[:, 0])
+    model.booster_.save_model(tmp_path / "model.txt")
+    assert main(["verify", str(tmp_path / "model.txt"), rows]) == 0
+
+
 @pytest.mark.parametrize("text", ["{}", "not json", ""])
 def test_a_foreign_json_file_is_one_clear_line(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model.json").write_text(text)
