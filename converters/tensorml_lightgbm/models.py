@@ -44,14 +44,17 @@ Trees = Ensemble | None
 
 
 def describe(model: LGBMModel | Booster) -> Description:
-    """Width and classes of a LightGBM model. Raises NotFittedError.
+    """Width, names and classes of a LightGBM model. Raises NotFittedError.
 
-    Columns are found by position, whatever their names. The Booster takes a batch of no rows, of which it makes one
+    Names are those of a DataFrame without columns of categories, for files to hold programs for such frames. Columns
+    are found by position, whatever their names. The Booster takes a batch of no rows, of which it makes one
     column; `tensorml` takes it where that is right.
     """
-    text = exported(booster_of(model))
+    booster = booster_of(model)
+    text = exported(booster)
     return Description(
         n_features=text.features,
+        feature_names=tuple(booster.feature_name()) if booster.pandas_categorical == [] else None,
         attributes={"classes_": model.classes_} if isinstance(model, LGBMClassifier) else {},
         empty=isinstance(model, Booster) and text.outputs == 1,
         by_name=True,

@@ -198,7 +198,7 @@ def test_what_is_nearly_zero_is_zero_to_linear_leaves_too():
     first, _, second = text.partition("Tree=1")
     old = next(line for line in second.split("\n") if line.startswith("leaf_coeff="))
     steep = second.replace(old, "leaf_coeff=" + " ".join(["1e40"] * len(old.split("=")[1].split())))
-    model = Booster(model_str=f"{first}Tree=1{steep}".replace("tree_sizes=", "sizes="))
+    model: Any = Booster(model_str=f"{first}Tree=1{steep}".replace("tree_sizes=", "sizes="))
     rows = RNG.choice([0, 5e-36, -5e-36, EDGE, -EDGE, np.nextafter(EDGE, 1), 2e-35], (300, 5))
     assert len(np.unique(model.predict(rows))) > 3
     for batch in (rows, single(rows)):
@@ -614,6 +614,16 @@ def test_a_saved_model_runs_without_lightgbm(tmp_path: Path):
     np.save(paths[1], X)
     np.save(paths[2], model.predict(X, raw_score=True))
     subprocess.run([sys.executable, "-c", WITHOUT_LIGHTGBM, *map(str, paths)], check=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_a_file_holds_programs_for_frames_of_numbers(tmp_path: Path, dtype: type):
+    table = pd.DataFrame(2**24 + RNG.integers(0, 4, (200, 2)), columns=["a", "b"])
+    model: Any = LGBMRegressor(**SMALL).fit(table, table["a"] % 4)
+    tensorml.convert(model, executor="reference").save(tmp_path / "model.safetensors")
+    loaded = tensorml.load(tmp_path / "model.safetensors", executor="reference")
+    for rows in (table.astype(dtype), table.to_numpy(dtype)):
+        assert_equal_outputs(loaded.predict(rows), model.predict(rows), "predict")
 
 
 def test_the_model_string_reads_as_the_json_export_does():
