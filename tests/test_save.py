@@ -39,7 +39,7 @@ def test_a_loaded_model_answers_as_the_source_does(tmp_path: Path, name: str, su
     converted = tensorml.convert(source)
     converted.save(path)
     loaded = tensorml.load(path)
-    table_of_paths = {"decision_path"} if suffix == ".pt" else set()  # tests/converters/test_sklearn_ensembles.py
+    table_of_paths = {"decision_path"} if suffix == ".pt" else set()  # tests/converters/test_sklearn_tree_paths.py
     assert set(loaded.methods) == set(converted.methods) - table_of_paths
     for x in (X, X.astype(np.float32), (X * 10).astype(np.int64), X[:1]):
         for method in set(loaded.methods) - {"inverse_transform"}:
