@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -40,6 +41,7 @@ from tensorml_lightgbm.trees import FLOAT32, FLOAT64, Ensemble, ensemble, in_ban
 MULTICLASS = ("multiclass", "softmax", "multiclassova", "multiclass_ova", "ova", "ovr")
 OFF = (None, False, "false", "-")
 FROM_47 = hasattr(LGBMClassifier, "decision_function")  # 4.7 also reads polars frames
+ARROW = ("polars", "pyarrow")
 Trees = Ensemble | None
 
 
@@ -104,8 +106,16 @@ def reading(model: LGBMModel | Booster, start_iteration: int, num_iteration: int
         num_iteration = booster.best_iteration if start_iteration <= 0 else -1
     start = min(max(start_iteration, 0), total)
     rounds = min(num_iteration, total - start) if num_iteration > 0 else total - start
-    trees = ensemble(model, text, start, start + rounds) if rounds else None
+    whole = rounds == total and total > 0
+    trees = all_trees(model) if whole else ensemble(model, text, start, start + rounds) if rounds else None
     return Reading(model, text, link(model, text.objective), trees, rounds)
+
+
+@once_per_model
+def all_trees(model: LGBMModel | Booster) -> Ensemble:
+    """The trees of all iterations, for every kind of input."""
+    text = exported(booster_of(model))
+    return ensemble(model, text, 0, len(text.leaves) // text.outputs)
 
 
 def refuse_early_stop(model: LGBMModel | Booster, text: ModelText) -> None:
@@ -281,7 +291,7 @@ def numbers(model: LGBMModel | Booster, x: Op | Frame, validate: bool) -> Op:
     Arrays of other dtypes become float32, integers too; an array of objects becomes float64 before where scikit-learn
     checks it. Source: lightgbm.basic._np2d_to_np1d.
     """
-    if isinstance(x, Frame) and (x.library in FRAMES_OF_47 or x.library == PANDAS):
+    if isinstance(x, Frame) and x.library in (PANDAS, *ARROW):
         return frame_numbers(model, x, validate)
     if isinstance(x, Frame):
         x = x.matrix()
@@ -289,9 +299,6 @@ def numbers(model: LGBMModel | Booster, x: Op | Frame, validate: bool) -> Op:
     if x.dtype in (FLOAT32, FLOAT64) and not (objects and isinstance(model, Booster)):
         return x
     return cast(x, FLOAT32)
-
-
-FRAMES_OF_47 = ("polars", "pyarrow")
 
 
 def frame_numbers(model: LGBMModel | Booster, frame: Frame, validate: bool) -> Op:
@@ -308,26 +315,29 @@ def frame_numbers(model: LGBMModel | Booster, frame: Frame, validate: bool) -> O
     if validate:
         check_names(model, frame)
     if frame.library != PANDAS:
-        return other_frame(model, frame)
+        return arrow_numbers(frame)
     codes = category_codes(model, frame)
     parts = [codes.get(i, op) for i, op in enumerate(frame.columns)]
-    for i, part in enumerate(parts):
-        if part.dtype == object:
-            raise InputError(f"column {frame.label(i)} holds no numbers: LightGBM takes int, float and bool columns.")
+    require_numbers(frame, parts)
     if frame.whole is not None and not codes:
         return cast(frame.whole, np.result_type(frame.whole.dtype, FLOAT32))
     dtype = np.result_type(FLOAT32, *(part.dtype for part in parts))
     return concat([cast(part, dtype) for part in parts])
 
 
-def other_frame(model: LGBMModel | Booster, frame: Frame) -> Op:
+def arrow_numbers(frame: Frame) -> Op:
     """The columns of a polars or Arrow table in float64."""
     if frame.library == "polars" and not FROM_47:
         raise InputError("LightGBM reads polars frames from 4.7 on. Pass X.to_numpy().")
-    for i, part in enumerate(frame.columns):
+    require_numbers(frame, frame.columns)
+    return concat([cast(part, FLOAT64) for part in frame.columns])
+
+
+def require_numbers(frame: Frame, parts: Sequence[Op]) -> None:
+    """Raise InputError if one of the columns still holds objects."""
+    for i, part in enumerate(parts):
         if part.dtype == object:
             raise InputError(f"column {frame.label(i)} holds no numbers: LightGBM takes int, float and bool columns.")
-    return concat([cast(part, FLOAT64) for part in frame.columns])
 
 
 def check_names(model: LGBMModel | Booster, frame: Frame) -> None:
