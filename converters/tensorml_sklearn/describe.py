@@ -109,8 +109,9 @@ def _read_by_members(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
     alike = len({repr(member.absent) for member in members}) == 1
     behind = getattr(model, "passthrough", False)  # `transform` and the final model get a sparse matrix then
+    widths = (member.n_features for member in members if member.n_features is not None)
     return Description(
-        n_features=getattr(model, "n_features_in_", None),
+        n_features=next(widths, None),  # the ensemble's own is its first member's, which some libraries leave at 0
         feature_names=None if names is None else tuple(map(str, names)),
         reader=members[0].reader,
         objects=any(member.objects for member in members),
