@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,25 @@ def test_members_of_other_libraries_see_the_encoded_labels(executor: str):
         assert_same(
             BaggingClassifier(xgb(), n_estimators=3, random_state=0).fit(X, y), X, executor, rtol=1e-5, atol=1e-6
         )
+
+
+def test_members_of_lightgbm_and_catboost_agree(executor: str):
+    lightgbm, catboost = pytest.importorskip("lightgbm"), pytest.importorskip("catboost")
+    light = lightgbm.LGBMClassifier(n_estimators=4, n_jobs=1, verbose=-1)
+    cat = catboost.CatBoostClassifier(iterations=4, thread_count=1, verbose=0, allow_writing_files=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LightGBM names the columns itself and warns of rows without names
+        for model in (
+            VotingClassifier([("light", light), ("cat", cat)], voting="soft").fit(X, WORDS),
+            BaggingClassifier(light, n_estimators=2, random_state=0, max_features=3).fit(X, WORDS),
+            StackingClassifier([("light", light)], light, cv=2).fit(X, WORDS),
+        ):
+            assert_same(model, X, executor, rtol=1e-6, atol=1e-9)
+        hard = VotingClassifier([("light", light), ("cat", cat)]).fit(X, WORDS)
+        with pytest.raises(ValueError, match="inhomogeneous"):
+            hard.predict(X)
+        with pytest.raises(UnsupportedModelError, match="one of its members predicts several columns"):
+            tensorml.convert(hard, executor=executor)
 
 
 @pytest.fixture
