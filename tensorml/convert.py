@@ -13,7 +13,7 @@ from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, read
 from tensorml.graph import Graph
-from tensorml.model import Source, TensorModel
+from tensorml.model import Source, TensorModel, parse
 from tensorml.passes import EXACT, FAST, optimize
 from tensorml.programs import GraphPrograms, numeric
 
@@ -47,7 +47,7 @@ def convert(
     program = make_executor(executor, device, memory)
     find(model)
     own = copied(model)
-    description = replace(describe(own), options=options_of(own))
+    description = describe(own)
     passes = EXACT if precision == "source" else (*EXACT, *FAST)
 
     def specialize(schema: Schema) -> Graph:
@@ -58,7 +58,18 @@ def convert(
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
     require_rules(model, numeric(graph), program)
+    description = replace(description, options=options_by_method(own, graph))
     return TensorModel(GraphPrograms({schema: graph}, program, specialize), schema, description, source_of(model))
+
+
+def options_by_method(model: Model, graph: Graph) -> dict[str, dict[str, Any]]:
+    """For each method the options that make another graph, those that the source's method takes, with defaults."""
+    options = options_of(model)
+    if not options:
+        return {}
+    methods = dict.fromkeys(parse(name)[0] for name in graph.outputs)
+    taken = {method: inspect.signature(getattr(model, method)).parameters for method in methods}
+    return {method: {k: v for k, v in options.items() if k in names} for method, names in taken.items()}
 
 
 def require_rules(model: Model, graph: Graph, executor: Executor) -> None:

@@ -5,8 +5,9 @@
         return {"transform": (x - model.mean_) / model.scale_}
 
 A function gets the fitted model and its input, and returns an operator for each inference method. An output's name is
-the method's, with the arguments that select a variant and the index in a list: `predict`,
-`predict(output_margin=True)`, `predict_proba[1]`.
+the method's, with the arguments that select a variant and the index in a list or a tuple: `predict`,
+`predict(output_margin=True)`, `predict_proba[1]`, `predict(return_std=True).1`. Options that have many values, or whose
+default is not False, are keyword-only parameters of the function instead: each value makes a graph.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Description:
     attributes: fitted attributes that the converted model shows too (`classes_`, ...).
     feature_names_out: the columns that `transform` returns, where the source knows them.
     reader: the class that reads the input first, for messages about it; None: the model's own.
-    options: what the methods may be called with beside the variants among the outputs, by name with the default. Each
-        value of an option makes another graph; `convert` takes them from the converter's keyword-only parameters.
+    options: for each method, what it may be called with beside the variants among the outputs, by name with the
+        default. Each value makes another graph; `convert` takes them from the converter's keyword-only parameters.
     objects: whether arrays of Python objects and of strings, and lists, reach the converter as they are (a Frame).
     categorical: columns of objects in the kind of input to convert for first, if no rows are given.
     refused: inference methods of the source that are not converted: for each why, and what to do.
@@ -84,7 +85,7 @@ class Description:
     empty: bool = False
     invertible: bool = False
     by_name: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     objects: bool = False
     categorical: tuple[int, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)

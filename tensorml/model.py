@@ -19,7 +19,7 @@ from tensorml.frames import FRAMES, Batch, Schema, names_differ, read, width_dif
 from tensorml.graph import Graph
 from tensorml.programs import Programs
 
-OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\])?")
+OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ class TensorModel:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         batch = read(X, self._description.absent, objects=self._description.objects)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
-        opened, variant = self._split(options)
+        opened, variant = self._split(method, options)
         batch = replace(batch, schema=replace(batch.schema, options=opened))
         names = self._outputs(batch.schema, method, variant)
         results = self._run(batch, names)
-        if parse(names[0])[2] is not None:
-            return [results[name] for name in names]
-        return results[names[0]]
+        if parse(names[0])[2] is None:
+            return results[names[0]]
+        return (list if names[0].endswith("]") else tuple)(results[name] for name in names)
 
     def _feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the columns that `transform` returns. Raises InputError for names other than those of `fit`."""
@@ -130,9 +130,9 @@ class TensorModel:
             raise InputError("input_features is not equal to feature_names_in_")
         return np.array(self._description.feature_names_out, dtype=object)
 
-    def _split(self, options: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
+    def _split(self, method: str, options: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
         """The options that make another graph, without those at their default, and the others."""
-        known = self._description.options
+        known = self._description.options.get(method, {})
         opened = {name: plain(name, value) for name, value in options.items() if name in known}
         given = tuple(sorted((name, value) for name, value in opened.items() if value != known[name]))
         return given, {name: value for name, value in options.items() if name not in known}
@@ -151,7 +151,7 @@ class TensorModel:
             raise InputError(f"{method}() is not there with {given}: {self.source.name} does not return it either.")
         if not names:
             variants = {parse(name)[1] for name in known if parse(name)[0] == method} - {""}
-            variants = sorted({*variants, *self._description.options})
+            variants = sorted({*variants, *self._description.options.get(method, ())})
             raise InputError(f"{method}() does not take {variant}; it takes {', '.join(variants) or 'no options'}.")
         return names
 
@@ -222,11 +222,14 @@ def plain(name: str, value: Any) -> Any:
 
 @cache
 def parse(name: str) -> tuple[str, str, int | None]:
-    """An output's name as method, variant and index: 'predict_proba(raw=True)[1]' as 'predict_proba', 'raw=True', 1."""
+    """An output's name as method, variant and index: 'predict_proba(raw=True)[1]' as 'predict_proba', 'raw=True', 1.
+
+    The items of a tuple are written with a point: 'kneighbors.0'.
+    """
     match = OUTPUT.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} does not name an output")
-    index = match["index"]
+    index = match["index"] or match["item"]
     return match["method"], match["variant"] or "", None if index is None else int(index)
 
 

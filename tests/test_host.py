@@ -31,6 +31,12 @@ class Coded:
     n_features_in_ = 2
     categories = np.array(["a", "b", "zz"], object)
 
+    def predict(self, X: Any, factor: float = 1.0, ends: Any = None) -> Any:
+        """What is converted."""
+
+    def transform(self, X: Any) -> Any:
+        """What is converted, without options."""
+
 
 @pytest.fixture(autouse=True)
 def coded() -> Iterator[None]:
@@ -40,7 +46,12 @@ def coded() -> Iterator[None]:
         code = cast(Code(x.columns[0], model.categories), np.float64)
         number = x.columns[1] if x.columns[1].dtype.kind == "f" else cast(Code(x.columns[1], np.array(NUMBERS)), float)
         sums = (code + number) * factor
-        return {"predict": ravel(sums if ends is None else sums + float(sum(ends))), "transform": concat([code])}
+        pair = {"predict(both=True).0": ravel(code), "predict(both=True).1": ravel(number)}
+        return {
+            **pair,
+            "predict": ravel(sums if ends is None else sums + float(sum(ends))),
+            "transform": concat([code]),
+        }
 
     converter.converter(Coded, frames=True)(convert)
     yield
@@ -120,10 +131,20 @@ def test_each_value_of_an_option_makes_its_graph(executor: str, monkeypatch: pyt
     np.testing.assert_array_equal(model.predict(X, factor=np.float64(1)), sums)
     np.testing.assert_array_equal(model.predict(X, factor=2.0, ends=[3, 4]), sums * 2 + 7)
     np.testing.assert_array_equal(model.predict(X, ends=None), sums)
-    with pytest.raises(InputError, match=r"predict\(\) does not take speed=1; it takes ends, factor"):
+    with pytest.raises(InputError, match=r"predict\(\) does not take speed=1; it takes both=True, ends, factor"):
         model.predict(X, speed=1)
     with pytest.raises(InputError, match="factor takes numbers, got a dict"):
         model.predict(X, factor={})
+    with pytest.raises(InputError, match=r"transform\(\) does not take factor=2; it takes no options"):
+        model.transform(X, factor=2)
+
+
+def test_the_items_of_a_tuple_come_as_a_tuple(executor: str, monkeypatch: pytest.MonkeyPatch):
+    X = FRAMES["pandas strings"]
+    both = model_of(monkeypatch, X, executor).predict(X, both=True)
+    assert type(both) is tuple
+    np.testing.assert_array_equal(both[0], CODES)
+    np.testing.assert_array_equal(both[1], NUMBERS)
 
 
 def test_graphs_of_options_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
