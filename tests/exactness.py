@@ -321,8 +321,8 @@ Models of every library, drawn at random (kind, size, depth, values of the featu
 most values are a threshold of their column, or the next number beside one in float32 or float64, mixed with NaN,
 infinities, zeros of both signs, denormals and the ends of float32. A pair is one row in one tree. Leaves are the
 library's own (`apply`, `pred_leaf`, `calc_leaf_indexes`); histogram gradient boosting names none and is compared by its
-sums. A margin is the sum before any link, of single trees and forests what `predict` or `predict_proba` returns: equal means
-equal bits.
+sums. A margin is the sum before any link, of single trees and forests what `predict` or `predict_proba` returns: equal
+means equal bits.
 
 Made by `make exact` with the executor `{executor}`, Python {python}, NumPy {numpy}.
 
