@@ -24,7 +24,7 @@ from tensorml.executors.base import Executor
 from tensorml.frames import Schema
 from tensorml.graph import Graph, Op, TensorType
 from tensorml.model import Source, TensorModel
-from tensorml.programs import GraphPrograms
+from tensorml.programs import GraphPrograms, host_columns
 
 FORMAT = 1
 KINDS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
@@ -50,6 +50,9 @@ def save(model: TensorModel, path: Path) -> None:
     if path.suffix == ".pt":
         from tensorml.executors.torchscript.file import write
 
+        if not any(schema.tensor and not host_columns(graph) for schema, graph in graphs.items()):
+            reason = "it reads categories, or columns of several dtypes, and TorchScript takes one tensor"
+            raise UnsupportedModelError(model, reason, "Save it as .safetensors")
         _write_whole(path, lambda part: write(part, graphs, header(model, graphs)))
     else:
         _write_whole(path, lambda part: _write_safetensors(part, graphs, header(model, graphs)))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tensorml.errors import ArtifactError, GraphTypeError
+from tensorml.errors import ArtifactError
 from tensorml.executors.base import Program
 from tensorml.executors.torchscript.program import TorchScriptExecutor, call_script, script
 from tensorml.frames import Schema
@@ -63,11 +63,6 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     tensors = [schema for schema, graph in graphs.items() if schema.tensor and not host_columns(graph)]
     first = {(schema.uniform, schema.inverse): schema for schema in reversed(tensors)}
     uniform = {schema: numeric(graph) for schema, graph in graphs.items() if schema in first.values()}
-    if not uniform:
-        raise GraphTypeError(
-            "no graph for numbers of one dtype alone: TorchScript takes one tensor, and no categories. "
-            "Save the model as .safetensors."
-        )
     methods: dict[str, dict[Schema, list[str]]] = {}
     for schema, graph in uniform.items():
         for name in graph.outputs:
