@@ -69,6 +69,7 @@ class Description:
     refused: inference methods of the source that are not converted: for each why, and what to do.
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
+    sparse_transform: what `transform` returns for a sparse matrix: "sparse", "dense", or "" where it is refused.
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
     by_name: whether a DataFrame reaches the converter as one (a Frame), which then checks its columns itself; columns
@@ -90,6 +91,7 @@ class Description:
     categorical: tuple[int, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     sparse_nan: bool = True
+    sparse_transform: str = ""
 
 
 class Library(Protocol):

@@ -53,6 +53,7 @@ class Op:
 
     type: TensorType
     __array_ufunc__: ClassVar[None] = None
+    whole_batch: ClassVar[bool] = False  # whether a row's result depends on the other rows: such graphs get no tiles
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, eq=False, repr=False)(cls)

@@ -17,7 +17,7 @@ from tensorml.errors import InputError
 from tensorml.executors.base import Executor
 from tensorml.frames import FRAMES, Batch, Schema, names_differ, read, width_differs
 from tensorml.graph import Graph
-from tensorml.programs import Programs
+from tensorml.programs import Programs, csr_matrix
 
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
 
@@ -162,6 +162,8 @@ class TensorModel:
         results = self._programs.program(batch.schema, names)(arrays, batch.rows)
         decodings = self._programs.outputs(batch.schema)
         decoded = {name: decodings[name](value, batch.index) for name, value in results.items()}
+        if batch.origin == "sparse" and self._description.sparse_transform == "sparse":
+            decoded = {name: _to_sparse(value) if name == "transform" else value for name, value in decoded.items()}
         if batch.origin != "torch":
             return decoded
         device = next(iter(batch.arrays.values())).device
@@ -179,7 +181,7 @@ class TensorModel:
                 raise InputError(width_differs(len(schema.dtypes), reader, known.n_features))
             schema = schema if known.by_name else schema.plain
         self._require_rows(batch, reader)
-        if batch.origin == "sparse" and (not known.sparse or method == "transform"):
+        if batch.origin == "sparse" and not (known.sparse and (method != "transform" or known.sparse_transform)):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
         if batch.origin == "sparse" and not known.sparse_nan and batch.arrays["x"].stores_nan():
             raise InputError(
@@ -231,6 +233,11 @@ def parse(name: str) -> tuple[str, str, int | None]:
         raise ValueError(f"{name!r} does not name an output")
     index = match["index"] or match["item"]
     return match["method"], match["variant"] or "", None if index is None else int(index)
+
+
+def _to_sparse(value: Any) -> Any:
+    """A dense array as a CSR matrix; what is sparse stays as it is."""
+    return csr_matrix(value) if isinstance(value, np.ndarray) else value
 
 
 def _to_tensor(value: Any, device: Any) -> Any:

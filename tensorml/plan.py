@@ -6,6 +6,7 @@ from tensorml.graph import Graph, Op
 
 MEBIBYTE = 2**20
 DEFAULT_BUDGET = 256 * MEBIBYTE
+ALL_ROWS = 2**62
 
 
 def bytes_per_row(graph: Graph) -> int:
@@ -28,5 +29,10 @@ def bytes_per_row(graph: Graph) -> int:
 
 
 def tile_rows(graph: Graph, budget: int) -> int:
-    """How many rows can be computed at once within `budget` bytes; at least 1."""
-    return max(1, budget // max(1, bytes_per_row(graph)))
+    """How many rows can be computed at once within `budget` bytes; at least 1. All, if an operator needs the batch."""
+    return ALL_ROWS if needs_batch(graph) else max(1, budget // max(1, bytes_per_row(graph)))
+
+
+def needs_batch(graph: Graph) -> bool:
+    """Whether an operator's result for a row depends on the other rows, so that tiles would change it."""
+    return any(op.whole_batch for op in graph.order)

@@ -3,6 +3,7 @@
 from tensorml_sklearn import compose as compose
 from tensorml_sklearn import decomposition as decomposition
 from tensorml_sklearn import ensemble as ensemble
+from tensorml_sklearn import feature_selection as feature_selection
 from tensorml_sklearn import impute as impute
 from tensorml_sklearn import linear_model as linear_model
 from tensorml_sklearn import model_selection as model_selection

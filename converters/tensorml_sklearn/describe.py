@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.feature_selection import SelectorMixin
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -55,6 +57,7 @@ NOT_CONVERTED = {  # inference methods that no converter offers: what to say of 
     "decision_path": "scikit-learn is set to return sparse arrays: set_config(sparse_interface='spmatrix')",
 }
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
+SPARSE_TRANSFORM: dict[type, Callable[[Any], str]] = {}  # what `transform` returns for a sparse matrix; else refused
 
 
 def describe(model: BaseEstimator) -> Description:
@@ -125,13 +128,15 @@ def _read_by_members(model: Any) -> Description:
 def _read_by_itself(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
     by_name = isinstance(model, ColumnTransformer) or getattr(model, "_preprocessor", None) is not None
-    whole = by_name or is_identity(model)
+    whole = by_name or is_identity(model) or (isinstance(model, SelectorMixin) and container(model) is not None)
+    of_sparse = SPARSE_TRANSFORM.get(type(model), lambda _: "")
     return Description(
         n_features=getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
         sparse=not whole and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse)),
         sparse_nan=False,
         by_name=whole,
+        sparse_transform=of_sparse(model) if container(model) is None and not sparse_arrays() else "",
     )
 
 

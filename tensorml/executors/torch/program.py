@@ -16,7 +16,7 @@ from tensorml.executors.torch.forests import BLOCK
 from tensorml.executors.torch.rules import FRESH, rules
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops import Descend
-from tensorml.plan import MEBIBYTE, bytes_per_row
+from tensorml.plan import MEBIBYTE, bytes_per_row, needs_batch
 
 CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold: measured in benchmarks/suites/tiles.py
 LEAST_ROWS = 1024
@@ -59,7 +59,7 @@ class TorchExecutor(Executor):
     def tile(self, graph: Graph) -> int:
         """The rows of a tile: what fits the memory budget and, on the CPU, the caches."""
         within_budget = super().tile(graph)
-        if not self.device.startswith("cpu"):
+        if not self.device.startswith("cpu") or needs_batch(graph):
             return within_budget
         least = BLOCK if any(isinstance(op, Descend) for op in graph.order) else LEAST_ROWS
         return min(within_budget, max(least, CACHE // max(1, bytes_per_row(graph))))
