@@ -28,6 +28,8 @@ from tensorml.ops.elementwise import Sqrt as Sqrt
 from tensorml.ops.elementwise import Sub as Sub
 from tensorml.ops.elementwise import Where as Where
 from tensorml.ops.elementwise import cast as cast
+from tensorml.ops.exponential import LogSumExp as LogSumExp
+from tensorml.ops.exponential import Tanh as Tanh
 from tensorml.ops.hash import CategoryHash as CategoryHash
 from tensorml.ops.hash import Float32 as Float32
 from tensorml.ops.host import BatchSecond as BatchSecond

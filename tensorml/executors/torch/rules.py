@@ -336,3 +336,5 @@ def find(op: ops.Find, emitter: Emitter, x: Proxy) -> Proxy:
 
 rules.rule(ops.Descend)(descend)
 rules.rule(ops.LeafSum)(leaf_sum)
+
+import tensorml.executors.torch.exponential  # noqa: E402, F401  registers its rules
