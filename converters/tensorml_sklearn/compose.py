@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 
-from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
+from tensorml.converter import Outputs, apply_inverse, converter, fitted_attribute, unsupported
 from tensorml.errors import InputError
 from tensorml.frames import LIST, OBJECTS, Frame, width_differs
 from tensorml.graph import Op
-from tensorml.ops import Columns, Sparse, Untyped, concat
+from tensorml.ops import Columns, Reshape, Sparse, Untyped, concat, ravel
 from tensorml_sklearn.describe import is_identity
-from tensorml_sklearn.pipeline import array_of, beside, nothing, sparse_of, transformed, weighted
+from tensorml_sklearn.pipeline import array_of, beside, nothing, outputs_of, sparse_of, transformed, weighted
 
 
 def transformer_label(name: str) -> str:
@@ -117,3 +117,24 @@ def selected_columns(model: ColumnTransformer, name: str, x: Op | Frame) -> Op |
     if isinstance(x, Untyped):
         return Untyped(Columns(x.x, np.array(indices)), x.container)
     return Columns(x, np.array(indices))
+
+
+REGRESSOR, TRANSFORMER = "TransformedTargetRegressor regressor_", "TransformedTargetRegressor transformer_"
+
+
+def target_steps(model: TransformedTargetRegressor) -> list[tuple[str, Any]]:
+    """The regressor. (The transformer only ever goes back.)"""
+    return [(REGRESSOR, fitted_attribute(model, "regressor_"))]
+
+
+@converter(TransformedTargetRegressor, steps=target_steps, frames=True, sparse=True)
+def transformed_target(model: TransformedTargetRegressor, x: Op | Frame) -> Outputs:
+    """The way back of what the regressor predicts. [N], or [N, K] if it was fitted on such targets.
+
+    Source: sklearn.compose.TransformedTargetRegressor.predict.
+    """
+    predicted = outputs_of(fitted_attribute(model, "regressor_"), x, REGRESSOR)["predict"]
+    columns = Reshape(predicted, (1,)) if len(predicted.shape) == 1 else predicted
+    result = apply_inverse(fitted_attribute(model, "transformer_"), columns, step=TRANSFORMER)
+    alone = model._training_dim == 1 and len(result.shape) == 2 and result.columns == 1
+    return {"predict": ravel(result) if alone else result}

@@ -10,7 +10,8 @@ import numpy as np
 import sklearn
 from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -23,7 +24,11 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import _BaseChain, _MultiOutputEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
@@ -97,18 +102,25 @@ def _reading(model: Any) -> Description:
         return replace(known, by_name=True, sparse=False, empty=False)
     if isinstance(model, VotingClassifier | VotingRegressor | StackingClassifier | StackingRegressor):
         return _read_by_members(model)
+    if isinstance(model, OneVsRestClassifier | OutputCodeClassifier | _MultiOutputEstimator | CalibratedClassifierCV):
+        return _read_by_members(model)
+    if (inner := delegate(model)) is not None:
+        return _read_by(inner)
     known = _read_by_itself(model)
-    if isinstance(model, BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor):
+    if isinstance(
+        model,
+        BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor | OneVsOneClassifier | _BaseChain,
+    ):
         base = _read_by(model.estimators_[0])
-        takes = base.absent == 0 or not isinstance(model, AdaBoostClassifier | AdaBoostRegressor)
+        takes = base.absent == 0 or not isinstance(model, AdaBoostClassifier | AdaBoostRegressor | _BaseChain)
         sparse = known.sparse and base.sparse and takes
         return replace(known, absent=base.absent, sparse=sparse, sparse_nan=base.sparse_nan)
     return known
 
 
 def _read_by_members(model: Any) -> Description:
-    """How a voting or stacking ensemble reads: each member the very input. Sparse where all take it in one meaning."""
-    members = [_read_by(member) for member in fitted_attribute(model, "estimators_")]
+    """How models that each get the very input read it. Sparse where all take it in one meaning."""
+    members = [_read_by(member) for member in _members(model)]
     names = getattr(model, "feature_names_in_", None)
     alike = len({repr(member.absent) for member in members}) == 1
     behind = getattr(model, "passthrough", False)  # `transform` and the final model get a sparse matrix then
@@ -123,6 +135,27 @@ def _read_by_members(model: Any) -> Description:
         sparse_nan=all(member.sparse_nan for member in members),
         by_name=True,
     )
+
+
+def _members(model: Any) -> list[Any]:
+    """The models inside."""
+    if isinstance(model, CalibratedClassifierCV):
+        return [part.estimator for part in model.calibrated_classifiers_]
+    return list(fitted_attribute(model, "estimators_"))
+
+
+def delegate(model: Any) -> Any:
+    """The one model inside that gets the very input of a model; None if the model reads its input itself."""
+    if isinstance(model, FrozenEstimator):
+        return model.estimator
+    if isinstance(model, BaseThresholdClassifier):
+        return thresholded(model)
+    return fitted_attribute(model, "regressor_") if isinstance(model, TransformedTargetRegressor) else None
+
+
+def thresholded(model: BaseThresholdClassifier) -> Any:
+    """The classifier whose threshold is set: one fitted in `fit`, or before it."""
+    return getattr(model, "estimator_", model.estimator)
 
 
 def _read_by_itself(model: Any) -> Description:
