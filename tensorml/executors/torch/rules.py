@@ -14,7 +14,7 @@ from tensorml import ops
 from tensorml.errors import InputError
 from tensorml.executors.base import Rules
 from tensorml.executors.torch.forests import ColumnSum
-from tensorml.executors.torch.trees import descend, leaf_sum
+from tensorml.executors.torch.trees import descend, descend_symmetric, leaf_sum
 
 if TYPE_CHECKING:
     from torch.fx import Proxy
@@ -335,6 +335,12 @@ def find(op: ops.Find, emitter: Emitter, x: Proxy) -> Proxy:
 
 
 rules.rule(ops.Descend)(descend)
+rules.rule(ops.DescendSymmetric)(descend_symmetric)
 rules.rule(ops.LeafSum)(leaf_sum)
 
-import tensorml.executors.torch.exponential  # noqa: E402, F401  registers its rules
+import tensorml.executors.torch.categories  # noqa: E402
+import tensorml.executors.torch.curves  # noqa: E402
+import tensorml.executors.torch.distance  # noqa: E402  registers its rules
+import tensorml.executors.torch.exponential  # noqa: E402  registers its rules
+import tensorml.executors.torch.kernel  # noqa: E402  registers its rules
+import tensorml.executors.torch.neighbor_imputation  # noqa: E402, F401

@@ -1,0 +1,447 @@
+"""Distances in PyTorch. TorchScript compiles these modules, so their annotations are evaluated, not deferred.
+
+Sums go feature by feature in the order of the source's loops, with products rounded before they are added: sums are
+equal to the reference bit for bit where the terms are.
+"""
+
+from typing import List, Optional  # noqa: UP035 (TorchScript reads them)
+
+import numpy as np
+import torch
+from torch import nn
+
+from tensorml import ops
+from tensorml.executors.torch.rules import rules
+from tensorml.ops.distance import BLOCK, COUNTS, ROOTS
+from tensorml.ops.sorting import introsort, quicksort
+
+EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
+FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
+LEAST = 1024  # rows that are searched together at most where a matrix product preselects
+
+
+class Metric(nn.Module):
+    """Distances of rows x [n, F] to a table given as its transpose y [F, M]: see `ops.distance.MetricOp`."""
+
+    w: torch.Tensor
+
+    def __init__(self, op: ops.distance.MetricOp):
+        super().__init__()
+        self.metric, self.p, self.true, self.single = op.metric, float(op.p), op.true, op.x.dtype == np.float32
+        self.weighted, self.rooted, self.counted = len(op.w) > 0, op.metric in ROOTS, op.metric in COUNTS
+        self.register_buffer("w", torch.from_numpy(op.w.copy()))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """[n, M], or of the rows `index` [n, K] of the table only: [n, K]."""
+        if self.metric == "cosine":
+            return self.cosine(x, y, index)
+        distance = self.surrogate(x, y, index)
+        if self.single:
+            distance = distance.to(torch.float32).to(torch.float64)
+        if not self.true:
+            return distance
+        distance = self.root(distance)
+        return distance.to(torch.float32).to(torch.float64) if self.single else distance
+
+    def column(self, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """Feature j of the table: [1, M] or [n, K]."""
+        return y[j].unsqueeze(0) if index is None else y[j].take(index)
+
+    def gap(self, x: torch.Tensor, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """X - y of feature j, float64."""
+        return (x[:, j : j + 1] - self.column(y, j, index)).to(torch.float64)
+
+    def root(self, distance: torch.Tensor) -> torch.Tensor:
+        """The distance from what orders as it does."""
+        if self.rooted:
+            return distance.sqrt()
+        if self.metric == "haversine":
+            return distance.sqrt().asin() * 2
+        return distance.pow(1 / self.p) if self.metric == "minkowski" else distance
+
+    def surrogate(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """What orders as the distance does."""
+        if self.counted:
+            return self.by_counts(x != 0, y != 0, index)
+        if self.metric == "haversine":
+            return self.haversine(x, y, index)
+        if self.metric == "mahalanobis":
+            return self.mahalanobis(x, y, index)
+        if self.metric == "nan_euclidean":
+            return self.nan_euclidean(x, y, index)
+        if self.metric == "braycurtis":
+            return self.braycurtis(x, y, index)
+        total = self.term(x, y, 0, index)
+        for j in range(1, x.size(1)):
+            term = self.term(x, y, j, index)
+            total = torch.maximum(total, term) if self.metric == "chebyshev" else total.add_(term)
+        return total / x.size(1) if self.metric == "hamming" else total
+
+    def term(self, x: torch.Tensor, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """What feature j adds."""
+        if self.metric == "hamming":
+            return (x[:, j : j + 1] != self.column(y, j, index)).to(torch.float64)
+        gap = self.gap(x, y, j, index)
+        if self.metric == "euclidean":
+            return gap.mul_(gap)
+        if self.metric == "seuclidean":
+            return gap.mul_(gap).div_(self.w[j])
+        gap = gap.abs_()
+        if self.metric == "minkowski":
+            gap = gap.pow_(self.p)
+            return gap.mul_(self.w[j]) if self.weighted else gap
+        if self.metric == "canberra":
+            below = self.sizes(x, y, j, index)
+            return torch.where(below > 0, gap / torch.where(below > 0, below, 1.0), 0.0)
+        return gap
+
+    def sizes(self, x: torch.Tensor, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """|x| + |y| of feature j."""
+        return x[:, j : j + 1].to(torch.float64).abs() + self.column(y, j, index).to(torch.float64).abs()
+
+    def braycurtis(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """The sum of gaps over the sum of sizes."""
+        above, below = self.gap(x, y, 0, index).abs_(), self.sizes(x, y, 0, index)
+        for j in range(1, x.size(1)):
+            above = above.add_(self.gap(x, y, j, index).abs_())
+            below = below.add_(self.sizes(x, y, j, index))
+        return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
+
+    def haversine(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """Of latitudes and longitudes in radians."""
+        north, east = (self.gap(x, y, 0, index) * 0.5).sin(), (self.gap(x, y, 1, index) * 0.5).sin()
+        cosines = x[:, :1].to(torch.float64).cos() * self.column(y, 0, index).to(torch.float64).cos()
+        return north * north + cosines * east * east
+
+    def mahalanobis(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """By the inverse covariance."""
+        gaps = [self.gap(x, y, j, index) for j in range(x.size(1))]
+        total = torch.zeros_like(gaps[0])
+        for i in range(x.size(1)):
+            inner = gaps[0] * self.w[i, 0]
+            for j in range(1, x.size(1)):
+                inner = inner.add_(gaps[j] * self.w[i, j])
+            total = total.add_(inner.mul_(gaps[i]))
+        return total
+
+    def nan_euclidean(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """Of the features that both have, scaled up to all."""
+        gap = self.gap(x, y, 0, index)
+        known = gap.eq(gap).to(torch.float64)
+        total = gap.mul_(gap).nan_to_num_(nan=0.0, posinf=float("inf"))
+        for j in range(1, x.size(1)):
+            gap = self.gap(x, y, j, index)
+            known = known.add_(gap.eq(gap).to(torch.float64))
+            total = total.add_(gap.mul_(gap).nan_to_num_(nan=0.0, posinf=float("inf")))
+        return torch.where(known > 0, total / known.clamp(min=1.0) * x.size(1), float("nan"))
+
+    def cosine(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """One minus the product of unit vectors, from 0 to 2."""
+        total = x[:, :1] * self.column(y, 0, index)
+        for j in range(1, x.size(1)):
+            total = total.add_(x[:, j : j + 1] * self.column(y, j, index))
+        return (1 - total).clamp(min=0.0, max=2.0)
+
+    def by_counts(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
+        """Of truth values, by how many are true in both, in one, in none."""
+        both = (x[:, :1] & self.column(y, 0, index)).to(torch.float64)
+        unequal = (x[:, :1] ^ self.column(y, 0, index)).to(torch.float64)
+        left = (x[:, :1] & ~self.column(y, 0, index)).to(torch.float64)
+        for j in range(1, x.size(1)):
+            a, b = x[:, j : j + 1], self.column(y, j, index)
+            both, unequal = both.add_((a & b).to(torch.float64)), unequal.add_((a ^ b).to(torch.float64))
+            if self.metric == "yule":
+                left = left.add_((a & ~b).to(torch.float64))
+        return self.of_counts(both, unequal, left, float(x.size(1)))
+
+    def of_counts(
+        self, both: torch.Tensor, unequal: torch.Tensor, left: torch.Tensor, size: float
+    ) -> torch.Tensor:
+        """The distance from the counts of features that are true in both, in one only, in x only."""
+        if self.metric == "jaccard":
+            return unequal / (both + unequal).clamp(min=1.0)
+        if self.metric == "dice":
+            return unequal / (both * 2 + unequal)
+        if self.metric == "russellrao":
+            return (size - both) / size
+        if self.metric == "sokalsneath":
+            return unequal / (both * 0.5 + unequal)
+        if self.metric == "yule":
+            half = left * (unequal - left)
+            below = torch.where(half > 0, both * (size - both - unequal) + half, 1.0)
+            return torch.where(half > 0, half * 2 / below, 0.0)
+        return unequal * 2 / (unequal + size)
+
+
+class AllDistances(nn.Module):
+    """The distances to all rows of the table, a block of rows at a time."""
+
+    def __init__(self, op: ops.Distance):
+        super().__init__()
+        self.between = Metric(op)
+        self.block = BLOCK
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """x: [N, F]; table: [M, F]; result: [N, M]."""
+        y, rows = table.t().contiguous(), max(1, self.block // table.size(0))
+        if x.size(0) <= rows:
+            return self.between(x, y, None)
+        parts = [self.between(x[i : i + rows], y, None) for i in range(0, x.size(0), rows)]
+        return torch.cat(parts)
+
+
+class ChosenDistances(nn.Module):
+    """The distances to the chosen rows of the table."""
+
+    def __init__(self, op: ops.DistanceTo):
+        super().__init__()
+        self.between = Metric(op)
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """x: [N, F]; table: [M, F]; index: [N, K]; result: [N, K]."""
+        return self.between(x, table.t().contiguous(), index)
+
+
+class Search(nn.Module):
+    """The nearest rows of the table, a block of rows at a time.
+
+    By "euclidean" a float32 matrix product chooses candidates, whose exact distances decide. A row for which rounding
+    leaves a doubt, or with equal distances among the nearest, is computed again: exactly, and as the source keeps it.
+    """
+
+    start: torch.Tensor
+    point: torch.Tensor
+    bound: torch.Tensor
+    radius: torch.Tensor
+
+    def __init__(self, op: ops.Nearest):
+        super().__init__()
+        self.between, self.to_centre = Metric(op), Metric(op)
+        self.to_centre.true, self.to_centre.single = True, False
+        self.k, self.ties, self.stable = op.k, op.ties, op.sort == "introsort" and op.k <= 15
+        self.introsort, self.tree, self.metric, self.p = op.sort == "introsort", op.tree, op.metric, float(op.p)
+        self.given, self.block, self.extra, self.least = op.metric == "precomputed", BLOCK, EXTRA, LEAST
+        count = int(op.table.shape[0])
+        self.preselect = op.metric == "euclidean" and count >= FEW_ROWS and op.k + EXTRA < count // 2
+        leaf = [op.point[a:b] for a, b in zip(op.start[:-1], op.start[1:], strict=True)]
+        longest = max(map(len, leaf), default=0)
+        point = np.full((len(leaf), longest), count, np.int64)
+        for i, points in enumerate(leaf):
+            point[i, : len(points)] = points
+        self.register_buffer("point", torch.from_numpy(point))
+        self.register_buffer("bound", torch.from_numpy(op.bound.copy()))
+        self.register_buffer("radius", torch.from_numpy(op.radius.copy()))
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """x: [N, F]; table: [M, F]; result: int64 [N, k]."""
+        y, rows = table.t().contiguous(), max(1, self.block // table.size(0))
+        result = torch.empty([x.size(0), self.k], dtype=torch.int64, device=x.device)
+        centre = table.mean(0, keepdim=True)
+        close = (table - centre).to(torch.float32).t().contiguous()
+        squares = close.mul(close).sum(0, keepdim=True)
+        if self.preselect:
+            rows = min(self.least, 2 * rows)
+        for i in range(0, x.size(0), rows):
+            part = x[i : i + rows]
+            if self.preselect:
+                result[i : i + rows] = self.preselected(part, y, (part - centre).to(torch.float32), close, squares)
+            else:
+                result[i : i + rows] = self.exact(part, y)
+        return result
+
+    def preselected(
+        self, x: torch.Tensor, y: torch.Tensor, near: torch.Tensor, close: torch.Tensor, squares: torch.Tensor
+    ) -> torch.Tensor:
+        """The nearest of a block of rows; near, close: x and y less their centre, float32; squares: of close."""
+        product = torch.addmm(squares, near, close, alpha=-2.0)
+        least, candidate = product.topk(self.k + self.extra, dim=1, largest=False)
+        candidate = candidate.sort(dim=1)[0]
+        distance, order = self.between(x, y, candidate).sort(dim=1, stable=True)
+        result = candidate.gather(1, order[:, : self.k])
+        own = near.mul(near).sum(1)
+        doubt = (own + squares.amax()) * ((x.size(1) + 8) * 4.8e-7)
+        beyond = (least.amax(1) + own - doubt).to(torch.float64)
+        again = ~(distance[:, self.k] < beyond)
+        again = again.logical_or(self.tied(distance[:, : self.k + 1]))
+        if bool(again.any()):
+            rows = again.nonzero()[:, 0]
+            few = max(1, self.block // y.size(1))
+            for i in range(0, rows.size(0), few):
+                result[rows[i : i + few]] = self.exact(x.index_select(0, rows[i : i + few]), y)
+        return result
+
+    def tied(self, distance: torch.Tensor) -> torch.Tensor:
+        """The rows with equal distances among these, which are sorted. Result: bool [n]."""
+        return distance[:, 1:].eq(distance[:, :-1]).any(1)
+
+    def exact(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The nearest of a few rows, from all distances."""
+        distance = x if self.given else self.between(x, y, None)
+        count = min(self.k + 1, distance.size(1))
+        nearest = self.lowest(distance, count)
+        if self.ties == "index":
+            return nearest[:, : self.k]
+        tied = self.tied(distance.gather(1, nearest))
+        if bool(tied.any()):
+            rows = tied.nonzero()[:, 0]
+            nearest[rows, : self.k] = self.kept(x.index_select(0, rows), distance.index_select(0, rows))
+        return nearest[:, : self.k]
+
+    def lowest(self, distance: torch.Tensor, count: int) -> torch.Tensor:
+        """The places of the lowest distances, of equal ones the first. Result: int64 [n, count]."""
+        values = distance.topk(count, dim=1, largest=False)[0]
+        last = values[:, count - 1 :]
+        if not bool((distance.le(last).sum(1).ne(count)).any()):
+            place = distance.topk(count, dim=1, largest=False)[1].sort(dim=1)[0]
+            return place.gather(1, distance.gather(1, place).sort(dim=1, stable=True)[1])
+        return distance.sort(dim=1, stable=True)[1][:, :count]
+
+    def kept(self, x: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+        """What the source keeps of rows with equal distances, in its order. Result: int64 [n, k]."""
+        point = torch.arange(distance.size(1), device=x.device).unsqueeze(0).expand_as(distance)
+        if self.tree != "":
+            point = self.point.index_select(0, self.leaves(x.to(torch.float64)).reshape(-1)).reshape([x.size(0), -1])
+            outside = torch.full([x.size(0), 1], float("inf"), dtype=distance.dtype, device=x.device)
+            distance = torch.cat([distance, outside], 1).gather(1, point)
+        values, place = self.heap(*self.entrants(distance, point))
+        if self.ties == "heaps":
+            values, place = self.heap(values, place)
+        order = values.sort(dim=1, stable=True)[1] if self.stable else self.unstable(values)
+        return place.gather(1, order)
+
+    def entrants(self, distance: torch.Tensor, point: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """The distances that may enter the heap, padded with infinity, and their points; in the order of searching.
+
+        Of the second half of ever longer parts, those below the k-th lowest of the first.
+        """
+        enters = torch.zeros_like(distance, dtype=torch.bool)
+        stop = min(self.k, distance.size(1))
+        enters[:, :stop] = True
+        best = distance[:, :stop]
+        while stop < distance.size(1):
+            longer = min(2 * stop, distance.size(1))
+            part = distance[:, stop:longer]
+            enters[:, stop:longer] = part < best.amax(1, keepdim=True)
+            best = torch.cat([best, part], 1).topk(self.k, dim=1, largest=False)[0]
+            stop = longer
+        count = enters.sum(1)
+        row, column = enters.nonzero(as_tuple=True)
+        place = torch.arange(row.size(0), device=row.device) - (count.cumsum(0) - count).index_select(0, row)
+        values = torch.full([distance.size(0), int(count.max())], float("inf"), dtype=distance.dtype, device=row.device)
+        found = torch.zeros_like(values, dtype=torch.int64)
+        values[row, place] = distance[row, column]
+        found[row, place] = point[row, column]
+        return [values, found]
+
+    def heap(self, values: torch.Tensor, point: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """Max-heaps of k after all columns went in, one per row; as `ops.sorting.push` does."""
+        size = 2 * self.k + 3
+        heap = torch.full([values.size(0), size], -float("inf"), dtype=values.dtype, device=values.device)
+        kept = torch.zeros_like(heap, dtype=torch.int64)
+        heap[:, : self.k] = float("inf")
+        for c in range(values.size(1)):
+            self.push(heap, kept, values[:, c : c + 1], point[:, c : c + 1])
+        return [heap[:, : self.k], kept[:, : self.k]]
+
+    def push(self, heap: torch.Tensor, kept: torch.Tensor, value: torch.Tensor, point: torch.Tensor) -> None:
+        """Push one element onto each heap, in place."""
+        moving = value < heap[:, :1]
+        value, point = torch.where(moving, value, heap[:, :1]), torch.where(moving, point, kept[:, :1])
+        place = torch.zeros_like(point)
+        levels = self.k
+        while levels > 1 and bool(moving.any()):
+            left = place * 2 + 1
+            on_left, on_right = heap.gather(1, left), heap.gather(1, left + 1)
+            child = torch.where(on_left >= on_right, left, left + 1)
+            larger = torch.maximum(on_left, on_right)
+            moving = moving.logical_and(value < larger)
+            heap.scatter_(1, place, torch.where(moving, larger, heap.gather(1, place)))
+            kept.scatter_(1, place, torch.where(moving, kept.gather(1, child), kept.gather(1, place)))
+            place = torch.where(moving, child, place)
+            levels = levels // 2
+        heap.scatter_(1, place, value)
+        kept.scatter_(1, place, point)
+
+    def unstable(self, values: torch.Tensor) -> torch.Tensor:
+        """The order in which the source's sort leaves each row; once for rows that order alike. Result: int64."""
+        lower = values.unsqueeze(2) > values.unsqueeze(1)
+        pattern, row = torch.unique(lower.sum(2), dim=0, return_inverse=True)
+        orders = torch.empty_like(pattern, device=torch.device("cpu"))
+        for i in range(pattern.size(0)):
+            keys: List[float] = pattern[i].to(torch.float64).tolist()  # noqa: UP006
+            order: List[int] = list(range(self.k))  # noqa: UP006
+            if self.introsort:
+                introsort(keys, order)
+            else:
+                quicksort(keys, order)
+            orders[i] = torch.tensor(order)
+        return orders.to(values.device).index_select(0, row)
+
+    def leaves(self, x: torch.Tensor) -> torch.Tensor:
+        """The order in which the leaves of the tree are searched: see `ops.distance.leaf_order`."""
+        bound = self.node_distances(x)
+        far = bound[:, 1::2] > bound[:, 2::2]
+        key, first = torch.zeros([x.size(0), 1], dtype=torch.int64, device=x.device), 0
+        while key.size(1) < self.point.size(0):
+            right_first = far[:, first : first + key.size(1)].to(torch.int64)
+            key = torch.stack([key * 2 + right_first, key * 2 + 1 - right_first], 2).reshape([x.size(0), -1])
+            first = 2 * first + 1
+        return key.argsort(dim=1)
+
+    def node_distances(self, x: torch.Tensor) -> torch.Tensor:
+        """Lower bounds of the distances to all nodes: see `ops.distance.node_distances`."""
+        if self.tree == "ball":
+            return (self.to_centre(x, self.bound[0].t().contiguous(), None) - self.radius).clamp(min=0.0)
+        total = torch.zeros([x.size(0), self.bound.size(1)], dtype=x.dtype, device=x.device)
+        p = 2.0 if self.metric == "euclidean" else 1.0 if self.metric == "manhattan" else self.p
+        for j in range(x.size(1)):
+            low, high = self.bound[0, :, j] - x[:, j : j + 1], x[:, j : j + 1] - self.bound[1, :, j]
+            gap = ((low + low.abs()) + (high + high.abs())) * 0.5
+            total = torch.maximum(total, gap) if self.metric == "chebyshev" else total.add_(gap.pow(p))
+        return total
+
+
+class Ballot(nn.Module):
+    """The votes for each class, added vote by vote."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """label: int64 [N, K]; weight: float64 [N, K]; result: float64 [N, classes]."""
+        result = torch.zeros([label.size(0), self.classes], dtype=weight.dtype, device=weight.device)
+        for k in range(label.size(1)):
+            result.scatter_add_(1, label[:, k : k + 1], weight[:, k : k + 1])
+        return result
+
+
+@rules.rule(ops.Distance)
+def distance(op, emitter, x, table):
+    """All distances; those that the caller gave as they are."""
+    return x if op.metric == "precomputed" else emitter.call(AllDistances(op), x, table)
+
+
+@rules.rule(ops.DistanceTo)
+def distance_to(op, emitter, x, table, index):
+    """Chosen distances."""
+    return x.gather(1, index) if op.metric == "precomputed" else emitter.call(ChosenDistances(op), x, table, index)
+
+
+@rules.rule(ops.Nearest)
+def nearest(op, emitter, x, table):
+    """The search, as a module."""
+    return emitter.call(Search(op), x, table)
+
+
+@rules.rule(ops.Scatter)
+def scatter(op, emitter, index, value):
+    """Zeros, with the values put in."""
+    zeros = value.new_zeros([value.size(0), op.columns_])
+    return zeros.scatter(1, index, value)
+
+
+@rules.rule(ops.Votes)
+def votes(op, emitter, label, weight):
+    """The count, as a module."""
+    return emitter.call(Ballot(op.classes), label, weight)
