@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorml.errors import GraphTypeError
 from tensorml.graph import Op
-from tensorml.ops import Columns, Concat, Descend, Lookup, Rank, cast
+from tensorml.ops import Columns, Concat, Descend, DescendSymmetric, Lookup, Rank, cast
 
 NEVER = np.nan  # the threshold that no number reaches: such a node sends only NaN right, if anything
 
@@ -75,11 +75,11 @@ class Forest:
         """The leaf that each row of x reaches in each tree. x: [N, F], dtype of threshold; result: int32 [N, T]."""
         plan = self.encoding
         parts: list[Op] = []
-        if len(plan.source):
-            parts.append(Rank(x, plan.source, plan.boundaries, plan.offsets, plan.nan, plan.dtype, self.strict))
+        if len(plan.ranks.source):
+            parts.append(plan.ranks.codes(x, self.strict))
         if len(plan.set_source):
             members = Lookup(x, plan.set_source, plan.set_table, self.truncate_negative)
-            parts.append(cast(members, plan.dtype))
+            parts.append(cast(members, plan.ranks.dtype))
         codes = parts[0] if len(parts) == 1 else Concat(tuple(parts)) if parts else _no_codes(x)
         child = self.position
         return Descend(
@@ -93,24 +93,49 @@ class Forest:
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The coded columns of a forest, and what each inner node compares: see `ops.Rank`, `ops.Lookup`, `ops.Descend`."""
+class SymmetricForest:
+    """Trees with the same test at all nodes of a level, tree after tree. It passes as a node of a Forest goes right.
+
+    size: int64 [T], the number of tests of each tree, of which the i-th is bit i of its leaf's number; feature: int64
+    [S]; threshold: float32 or float64 [S]; nan_right: bool [S].
+    """
+
+    size: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    nan_right: np.ndarray
+    strict: bool = False
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """How values become codes, and what each test compares."""
+        return ranks(self.feature, self.threshold, self.nan_right)
+
+    def descend(self, x: Op) -> Op:
+        """The leaf that each row of x reaches in each tree. x: [N, F], dtype of threshold; result: int32 [N, T]."""
+        codes = self.ranks.codes(x, self.strict) if len(self.feature) else _no_codes(x)
+        return DescendSymmetric(codes, self.ranks.column, self.ranks.rank, self.size)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Values as ranks among thresholds: see `ops.Rank`. column, rank: int32 [S], what each test reads and compares."""
 
     source: np.ndarray
     boundaries: np.ndarray
     offsets: np.ndarray
     nan: np.ndarray
-    set_source: np.ndarray
-    set_table: np.ndarray
+    dtype: np.dtype
     column: np.ndarray
     rank: np.ndarray
-    dtype: np.dtype
+
+    def codes(self, x: Op, strict: bool) -> Op:
+        """The coded columns of x. Integer [N, K]."""
+        return Rank(x, self.source, self.boundaries, self.offsets, self.nan, self.dtype, strict)
 
 
-def encoding(forest: Forest) -> Encoding:
-    """Rank codes for a forest: a column for each feature and direction of NaN, then one for each category set."""
-    numeric = forest.inner[~forest.on_sets]
-    feature, threshold, nan_right = forest.feature[numeric], forest.threshold[numeric], forest.nan_right[numeric]
+def ranks(feature: np.ndarray, threshold: np.ndarray, nan_right: np.ndarray) -> Ranks:
+    """Rank codes for tests of thresholds: a column for each feature and direction of NaN."""
     keys, column = np.unique(feature * 2 + nan_right, return_inverse=True)
     real = ~np.isnan(threshold)
     pairs = np.unique(_pairs(column[real], threshold[real]))
@@ -120,21 +145,37 @@ def encoding(forest: Forest) -> Encoding:
     place = np.searchsorted(pairs, _pairs(column[real], threshold[real]))
     rank[real] = place - offsets[column[real]] + 1
     nan = np.where(keys % 2 == 1, np.diff(offsets) + 1, 0)
-    set_source, set_table, set_column = _distinct_sets(forest, forest.inner[forest.on_sets])
-    node_column, node_rank = np.empty(len(forest.inner), np.int32), np.ones(len(forest.inner), np.int32)
-    node_column[~forest.on_sets], node_rank[~forest.on_sets] = column, rank
-    node_column[forest.on_sets] = len(keys) + set_column
-    return Encoding(
+    return Ranks(
         source=keys // 2,
         boundaries=np.ascontiguousarray(pairs["threshold"]),
         offsets=offsets,
         nan=nan,
-        set_source=set_source,
-        set_table=set_table,
-        column=node_column,
-        rank=node_rank,
         dtype=code_dtype(longest),
+        column=column.astype(np.int32),
+        rank=rank.astype(np.int32),
     )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The coded columns of a forest, and what each inner node compares: see `ops.Lookup`, `ops.Descend`."""
+
+    ranks: Ranks
+    set_source: np.ndarray
+    set_table: np.ndarray
+    column: np.ndarray
+    rank: np.ndarray
+
+
+def encoding(forest: Forest) -> Encoding:
+    """Codes for a forest: the ranks among its thresholds, then a column for each category set."""
+    numeric = forest.inner[~forest.on_sets]
+    numbers = ranks(forest.feature[numeric], forest.threshold[numeric], forest.nan_right[numeric])
+    set_source, set_table, set_column = _distinct_sets(forest, forest.inner[forest.on_sets])
+    column, rank = np.empty(len(forest.inner), np.int32), np.ones(len(forest.inner), np.int32)
+    column[~forest.on_sets], rank[~forest.on_sets] = numbers.column, numbers.rank
+    column[forest.on_sets] = len(numbers.source) + set_column
+    return Encoding(numbers, set_source, set_table, column, rank)
 
 
 def _pairs(column: np.ndarray, threshold: np.ndarray) -> np.ndarray:

@@ -106,6 +106,12 @@ RANK = ops.Rank(
 )
 STRICT_RANK = replace(RANK, strict=True)
 TABLE = np.random.default_rng(3).integers(0, 2, size=(3, 9)).astype(np.uint8)
+SYMMETRIC = ops.DescendSymmetric(
+    X["code"], np.tile([0, 2, 1], 4), np.array([1, 3, 200, 4, 2, 2, 255, 0, 5, 3, 1, 4]), np.array([3, 0, 8, 1])
+)
+SYMMETRIC_WIDE = ops.DescendSymmetric(
+    X["wide"], np.arange(40) % 3, np.random.default_rng(5).integers(0, 3000, 40), np.array([16, 9, 15])
+)
 SHALLOW = random_trees(X["code"], 9, 4, 5)
 DEEP = random_trees(X["wide"], 7, 14, 3000)
 
@@ -200,6 +206,8 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "descend in leaves alone": (random_trees(X["code"], 3, 0, 5), 0),
     "descend 8 levels": (random_trees(X["code"], 30, 8, 5, seed=5), 0),
     "descend one tree": (random_trees(X["code"], 1, 3, 5), 0),
+    "descend symmetric": (SYMMETRIC, 0),
+    "descend symmetric deep": (SYMMETRIC_WIDE, 0),
     "leaf sum": (leaf_sum(SHALLOW, 1, np.float32, grouped=False), 0),
     "leaf sum of vectors": (leaf_sum(SHALLOW, 3, np.float32, grouped=False), 0),
     "leaf sum by output": (leaf_sum(SHALLOW, 3, np.float32, grouped=True), 0),
@@ -223,6 +231,7 @@ AT_OUTPUTS: dict[str, Op] = {
     "label columns": ops.LabelColumns(X["index"], (np.array(["a", "b", "c"]), np.array(["x", "y", "z"]))),
     "sparse": ops.Sparse(X["plain"]),
     "batch second": ops.BatchSecond(ops.Reshape(X["plain"], (2, 2))),
+    "flat row": ops.FlatRow(X["plain"]),
     "paths": ops.Paths(SHALLOW, *nodes_of(SHALLOW), False, np.dtype(np.int64)),
     "untyped": ops.Untyped(X["plain32"], "list"),
     "table of two dtypes": ops.Table((X["plain32"], X["integer"]), tuple("abcdefgh"), "pandas", True),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensorml.converter import Model, once_per_model
-from tensorml.trees import Forest
+from tensorml.trees import Forest, SymmetricForest
 from tensorml_catboost.categories import Features, features, split_places
 from tensorml_catboost.cbm import Table, core
 
@@ -33,6 +33,15 @@ class Splits:
     column: np.ndarray
     border: np.ndarray
     nan_right: np.ndarray
+
+    @property
+    def nan_passes(self) -> np.ndarray:
+        """Whether NaN passes each test. bool [B].
+
+        Training on infinities may make a border infinite, or NaN between two of them: not even plus infinity, for which
+        NaN stands where it goes right, is greater.
+        """
+        return self.nan_right & (self.border < np.inf)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Ensemble:
     `calc_leaf_indexes` returns it.
     """
 
-    forest: Forest
+    forest: Forest | SymmetricForest
     values: np.ndarray
     number: np.ndarray
 
@@ -135,19 +144,17 @@ class Nodes:
 
 
 def ensemble(read: Export, first: int, last: int) -> Ensemble:
-    """The trees `first` to `last - 1`, of which there is at least one.
-
-    Training on infinities may make a border infinite, or NaN between two of them: not even plus infinity, for which NaN
-    stands where it goes right, is greater.
-    """
-    nodes = stepped(read, first, last) if len(read.step) else symmetric(read, first, last)
+    """The trees `first` to `last - 1`, of which there is at least one."""
+    if not len(read.step):
+        return symmetric(read, first, last)
+    nodes = stepped(read, first, last)
     inner = nodes.left >= 0
     splits = read.splits
     forest = Forest(
         roots=nodes.roots,
         feature=_at_inner(splits.column, nodes.split, inner),
         threshold=_at_inner(splits.border, nodes.split, inner),
-        nan_right=_at_inner(splits.nan_right & (splits.border < np.inf), nodes.split, inner),
+        nan_right=_at_inner(splits.nan_passes, nodes.split, inner),
         left=nodes.left,
         right=nodes.right,
         strict=True,
@@ -162,24 +169,22 @@ def _at_inner(values: np.ndarray, split: np.ndarray, inner: np.ndarray) -> np.nd
     return result
 
 
-def symmetric(read: Export, first: int, last: int) -> Nodes:
-    """The nodes of trees that test one split at each depth: bit i of a leaf's number is the i-th test.
-
-    The root tests the last split, so that leaves stand in order of their numbers.
-    """
-    depth, leaves = read.size, 2**read.size
-    before = int(leaves[:first].sum())
-    depth, start, leaves = depth[first:last], read.start[first:last], leaves[first:last]
-    roots = np.cumsum(2 * leaves - 1) - (2 * leaves - 1)
-    split, left, right = (np.full(int((2 * leaves - 1).sum()), -1, np.int64) for _ in range(3))
-    for d in np.unique(depth):
-        own, heap = np.flatnonzero(depth == d), np.arange(2**d - 1)
-        node = roots[own, None] + heap
-        level = np.repeat(np.arange(d), 2 ** np.arange(d))
-        split[node] = read.split[start[own, None] + (d - 1 - level)]
-        left[node], right[node] = roots[own, None] + 2 * heap + 1, roots[own, None] + 2 * heap + 2
+def symmetric(read: Export, first: int, last: int) -> Ensemble:
+    """Trees that test one split at each depth: bit i of a leaf's number is the i-th test."""
+    size, splits = read.size[first:last], read.splits
+    begin = int(read.start[first])
+    split = read.split[begin : begin + int(size.sum())]
+    forest = SymmetricForest(
+        size=size,
+        feature=splits.column[split],
+        threshold=splits.border[split],
+        nan_right=splits.nan_passes[split],
+        strict=True,
+    )
+    leaves = 2**size
+    before = int((2 ** read.size[:first]).sum())
     number = np.arange(leaves.sum()) - np.repeat(np.cumsum(leaves) - leaves, leaves)
-    return Nodes(roots, split, left, right, before + np.arange(leaves.sum()), number)
+    return Ensemble(forest, read.values[before : before + len(number)], number)
 
 
 def stepped(read: Export, first: int, last: int) -> Nodes:

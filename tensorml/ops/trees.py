@@ -61,6 +61,49 @@ class Descend(Op):
         return ~state
 
 
+class DescendSymmetric(Op):
+    """The leaf that each row reaches in each symmetric tree. Integer compares only; exact in every executor.
+
+    A symmetric tree has the same test at all nodes of a level. Test j is `codes[row, column[j]] >= rank[j]`; tree t
+    has size[t] of them, after those of the trees before. Its i-th test is bit i of its leaf's number. Leaves
+    are numbered through all trees, 2^size[t] for each.
+
+    codes: integer [N, C]; column, rank: int32 [S]; size: int64 [T]. Result: int32 [N, T].
+    """
+
+    codes: Op
+    column: np.ndarray
+    rank: np.ndarray
+    size: np.ndarray
+
+    def infer(self) -> TensorType:
+        if self.codes.dtype.kind not in "iu" or len(self.codes.shape) != 2:
+            raise GraphTypeError(f"DescendSymmetric takes integer codes [N, C], not {self.codes.type}")
+        if len(self.column) != self.size.sum() or max(self.column, default=0) >= self.codes.columns:
+            raise GraphTypeError(f"DescendSymmetric of {len(self.column)} tests does not take {self.codes.type}")
+        return TensorType((self.codes.shape[0], len(self.size)), INT32)
+
+    def scratch_bytes(self) -> int:
+        """A leaf for each tree, in two orders."""
+        return 8 * len(self.size)
+
+    @property
+    def first_leaf(self) -> np.ndarray:
+        """The number of each tree's first leaf. int64 [T]."""
+        leaves = 2**self.size
+        return np.cumsum(leaves) - leaves
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (codes,) = operands
+        leaf = np.repeat(self.first_leaf[None, :], len(codes), axis=0)
+        start = np.cumsum(self.size) - self.size
+        for i in range(int(self.size.max(initial=0))):
+            tree = np.flatnonzero(self.size > i)
+            test = start[tree] + i
+            leaf[:, tree] += (codes[:, self.column[test]].astype(np.int64) >= self.rank[test]) << i
+        return leaf.astype(INT32)
+
+
 class AddColumns(Op):
     """The columns of x, added to `start` one after the other: column t to output `output[t]`.
 

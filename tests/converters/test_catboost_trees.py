@@ -486,9 +486,12 @@ def test_the_binary_model_reads_as_the_text_export_does(tmp_path: Path, name: st
     text = json.loads((tmp_path / "model.json").read_text())
     read = export(model)
     trees = ensemble(read, 0, read.trees)
-    forest, rows = trees.forest, {node: i for i, node in enumerate(trees.forest.leaf)}
     columns = [f["flat_feature_index"] for f in text["features_info"]["float_features"]]
     treatments = [f["nan_value_treatment"] == "AsTrue" for f in text["features_info"]["float_features"]]
+    if "oblivious_trees" in text:
+        compare_symmetric(trees, text["oblivious_trees"], columns, treatments)
+        return
+    forest, rows = trees.forest, {node: i for i, node in enumerate(trees.forest.leaf)}
 
     def compare(node: int, tree: dict[str, Any]) -> None:
         if "split" not in tree:
@@ -501,17 +504,17 @@ def test_the_binary_model_reads_as_the_text_export_does(tmp_path: Path, name: st
         compare(forest.left[node], tree["left"])
         compare(forest.right[node], tree["right"])
 
-    for root, tree in zip(forest.roots, text.get("trees") or map(nested, text["oblivious_trees"]), strict=True):
+    for root, tree in zip(forest.roots, text["trees"], strict=True):
         compare(root, tree)
 
 
-def nested(tree: dict[str, Any]) -> dict[str, Any]:
-    """A symmetric tree of the text export as a nested one: bit i of a leaf's number is the i-th split."""
-
-    def part(depth: int, number: int) -> dict[str, Any]:
-        if depth < 0:
-            return {"value": tree["leaf_values"][number]}
-        left, right = part(depth - 1, number), part(depth - 1, number + 2**depth)
-        return {"split": tree["splits"][depth], "left": left, "right": right}
-
-    return part(len(tree["splits"]) - 1, 0)
+def compare_symmetric(trees: Any, text: list[dict[str, Any]], columns: list[int], treatments: list[bool]) -> None:
+    """Bit i of a leaf's number is the i-th split, in the text export too."""
+    splits = [split for tree in text for split in tree["splits"]]
+    features = [split["float_feature_index"] for split in splits]
+    np.testing.assert_array_equal(trees.forest.size, [len(tree["splits"]) for tree in text])
+    np.testing.assert_array_equal(trees.forest.feature, [columns[f] for f in features])
+    np.testing.assert_array_equal(trees.forest.threshold, np.array([s["border"] for s in splits], np.float32))
+    np.testing.assert_array_equal(trees.forest.nan_right, [treatments[f] for f in features])
+    values = np.concatenate([np.reshape(tree["leaf_values"], (2 ** len(tree["splits"]), -1)) for tree in text])
+    np.testing.assert_array_equal(trees.values, values)

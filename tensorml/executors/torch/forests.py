@@ -54,6 +54,52 @@ class AllNodes(nn.Module):
         return position
 
 
+class Levels(nn.Module):
+    """Codes [N, C] of symmetric trees to leaves int32 [T, N]: a compare for each level, its bit added to the others.
+
+    column: int64 [D, T], D the most levels of a tree; C, a column of zeros, where a tree has fewer. rank: dtype of the
+    codes, alike. like: of an integer dtype that holds a code and D bits. group: trees whose bits stay in the caches.
+    """
+
+    column: torch.Tensor
+    rank: torch.Tensor
+    first: torch.Tensor
+    like: torch.Tensor
+
+    def __init__(self, column: np.ndarray, rank: np.ndarray, first: np.ndarray, like: np.ndarray, group: int):
+        super().__init__()
+        self.block, self.group = BLOCK, group
+        self.register_buffer("like", torch.from_numpy(like))
+        self.register_buffer("column", torch.from_numpy(column))
+        self.register_buffer("rank", torch.from_numpy(rank)[..., None])
+        self.register_buffer("first", torch.from_numpy(first)[:, None])
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """The leaves, block of rows by block of rows."""
+        rows, trees = codes.size(0), self.column.size(1)
+        leaves = torch.empty([trees, rows], dtype=torch.int32, device=codes.device)
+        by_column = codes.t()
+        for start in range(0, rows, self.block):
+            stop = min(start + self.block, rows)
+            block = torch.zeros([codes.size(1) + 1, stop - start], dtype=codes.dtype, device=codes.device)
+            block[: codes.size(1)] = by_column[:, start:stop]
+            for begin in range(0, trees, self.group):
+                end = min(begin + self.group, trees)
+                leaves[begin:end, start:stop] = self.numbers(block, begin, end)
+        return leaves.add_(self.first)
+
+    def numbers(self, codes: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+        """The number of the leaf within each tree from begin to end. codes: [C + 1, n]; result: [end - begin, n]."""
+        number = self.bits(codes, self.column.size(0) - 1, begin, end).to(self.like.dtype)
+        for level in range(self.column.size(0) - 2, -1, -1):
+            number.mul_(2).add_(self.bits(codes, level, begin, end))
+        return number
+
+    def bits(self, codes: torch.Tensor, level: int, begin: int, end: int) -> torch.Tensor:
+        """0 or 1, dtype of the codes, for each tree from begin to end. Result: [end - begin, n]."""
+        return codes.index_select(0, self.column[level, begin:end]).ge_(self.rank[level, begin:end])
+
+
 class Select(nn.Module):
     """Codes [N, C] to slots int32 [T, N] by comparing every node, for trees of any shape with few leaves.
 

@@ -15,7 +15,7 @@ from tensorml.executors.base import Executor, Program
 from tensorml.executors.torch.forests import BLOCK
 from tensorml.executors.torch.rules import FRESH, rules
 from tensorml.graph import Const, Graph, Input, Op
-from tensorml.ops import Descend
+from tensorml.ops import Descend, DescendSymmetric
 from tensorml.plan import MEBIBYTE, bytes_per_row, needs_batch
 
 CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold: measured in benchmarks/suites/tiles.py
@@ -61,7 +61,7 @@ class TorchExecutor(Executor):
         within_budget = super().tile(graph)
         if not self.device.startswith("cpu") or needs_batch(graph):
             return within_budget
-        least = BLOCK if any(isinstance(op, Descend) for op in graph.order) else LEAST_ROWS
+        least = BLOCK if any(isinstance(op, Descend | DescendSymmetric) for op in graph.order) else LEAST_ROWS
         return min(within_budget, max(least, CACHE // max(1, bytes_per_row(graph))))
 
 

@@ -4,6 +4,7 @@
 selects bottom-up: no gathers, no branches, one byte per node and row. The cost doubles with each level.
 *Select* does the same for trees of any shape, height by height: the cost grows with the number of nodes.
 *Descent* compares all nodes of the first levels of deep trees, and walks from there.
+*Levels*, for symmetric trees, compares once for each level.
 *Walk* follows each row down with gathers: the cost grows with the length of the paths.
 
 Both end in slots: numbers of places in a table of leaves, [T, N], so that what a leaf holds can be read without a
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, BySize, Descent, OrderedSum, Select, Walk
-from tensorml.ops import Descend, LeafSum
+from tensorml.executors.torch.forests import BLOCK, AllNodes, BagSum, BySize, Descent, Levels, OrderedSum, Select, Walk
+from tensorml.ops import Descend, DescendSymmetric, LeafSum
 from tensorml.trees import code_dtype
 
 if TYPE_CHECKING:
@@ -251,6 +252,20 @@ def descend(op: Descend, emitter: Emitter, codes: Proxy) -> Proxy:
     placed, slots = _slots(op, emitter, codes)
     leaf = emitter.constant(placed.leaf.astype(np.int32))
     return leaf.index_select(0, slots.reshape([-1])).reshape([len(op.roots), slots.size(1)]).t()
+
+
+def descend_symmetric(op: DescendSymmetric, emitter: Emitter, codes: Proxy) -> Proxy:
+    """A compare for each level of each tree."""
+    levels, start = max(int(op.size.max(initial=0)), 1), np.cumsum(op.size) - op.size
+    column = np.full((levels, len(op.size)), op.codes.columns)
+    rank = np.ones(column.shape, op.codes.dtype)
+    for i in range(levels):
+        tree = np.flatnonzero(op.size > i)
+        column[i, tree], rank[i, tree] = op.column[start[tree] + i], op.rank[start[tree] + i]
+    dtype = max(op.codes.dtype, code_dtype(2**levels - 1), key=lambda dtype: dtype.itemsize)
+    group = max(1, GROUP_BYTES // (BLOCK * 2 * dtype.itemsize))
+    module = Levels(column, rank, op.first_leaf.astype(np.int32), np.empty(0, dtype), group)
+    return emitter.call(module, codes).t()
 
 
 def leaf_sum(op: LeafSum, emitter: Emitter, leaves: Proxy) -> Proxy:
