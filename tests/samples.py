@@ -8,6 +8,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.graph import Const, Input, Op, TensorType
+from tensorml.ops.kernel import METRICS as KERNELS
 
 N = 37
 TINY = np.finfo(np.float64).tiny
@@ -115,6 +116,17 @@ SYMMETRIC_WIDE = ops.DescendSymmetric(
 SHALLOW = random_trees(X["code"], 9, 4, 5)
 DEEP = random_trees(X["wide"], 7, 14, 3000)
 
+STORED = np.abs(np.random.default_rng(4).normal(size=(600, 4)))  # more rows than a block of a KernelExpansion
+LOWER = np.tril(np.random.default_rng(5).normal(size=(4, 4))) + 4 * np.eye(4)
+
+
+def expansion(metric: str, dtype: type, outputs: int) -> ops.KernelExpansion:
+    """A sum of kernels with random coefficients."""
+    coef = np.random.default_rng(6).normal(size=(600, outputs)).astype(dtype)
+    x = ops.Cast(X["positive"], np.dtype(dtype))
+    return ops.KernelExpansion(x, STORED.astype(dtype), metric, 0.3, 0.5, 3.0, coef)
+
+
 # name: operator, and the relative error that executors may have (0: the same bits)
 SAMPLES: dict[str, tuple[Op, float]] = {
     "const": (ops.Add(X["plain"], ROW), 0),
@@ -165,6 +177,17 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "mat mul": (ops.MatMul(X["plain"], WEIGHTS), 1e-12),
     "mat mul to one column": (ops.MatMul(X["plain"], Const(WEIGHTS.value[:, :1])), 1e-12),
     "mat mul float32": (ops.MatMul(X["plain32"], Const(WEIGHTS.value.astype(np.float32))), 1e-4),
+    "sin": (ops.Sin(X["plain"]), 1e-14),
+    "cos": (ops.Cos(X["plain"]), 1e-14),
+    "erf": (ops.Erf(X["special"]), 1e-14),
+    **{f"kernel {m}": (ops.Kernel(X["positive"], STORED, m, 0.3, 0.5, 3.0), 1e-12) for m in KERNELS},
+    **{f"kernel expansion {m}": (expansion(m, np.float64, 1), 1e-9) for m in KERNELS},
+    "kernel expansion of 3 outputs": (expansion("rbf", np.float64, 3), 1e-9),
+    "kernel expansion float32": (expansion("rbf", np.float32, 3), 1e-3),
+    "solve triangular": (ops.SolveTriangular(X["plain"], LOWER), 1e-11),
+    "pairwise coupling": (ops.PairwiseCoupling(ops.Columns(ops.Sigmoid(X["plain"]), np.arange(3)), 3), 1e-10),
+    "pairwise coupling of 2 classes": (ops.PairwiseCoupling(ops.Columns(ops.Sigmoid(X["plain"]), [0]), 2), 1e-10),
+    "circular product": (ops.CircularProduct(ops.Reshape(X["plain"], (2, 2))), 1e-10),
     "reduce sum": (ops.ReduceSum(X["plain"]), 1e-12),
     "reduce sum of integers": (ops.ReduceSum(X["integer"]), 0),
     "reduce max": (ops.ReduceMax(X["special"]), 0),
