@@ -11,7 +11,7 @@ import numpy as np
 from tensorml.converter import Description, Model, apply, apply_inverse, copied, find, home, library, options_of
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
-from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, read
+from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, as_column, read
 from tensorml.graph import Graph
 from tensorml.model import Source, TensorModel, parse
 from tensorml.passes import EXACT, FAST, optimize
@@ -106,6 +106,7 @@ def describe(model: Model) -> Description:
 def starting_schema(model: Model, description: Description, X: Any) -> Schema:
     """The kind of input to convert for first: that of X, else float64 and object columns under the names of the fit."""
     if X is not None:
+        X = as_column(X) if description.one_dimensional else X
         schema = read(X, objects=description.objects).schema
         return schema if description.by_name else schema.plain
     if description.n_features is None:

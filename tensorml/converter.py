@@ -70,6 +70,7 @@ class Description:
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
     sparse_transform: what `transform` returns for a sparse matrix: "sparse", "dense", or "" where it is refused.
+    one_dimensional: whether the source also takes its one feature as an array [N].
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
     by_name: whether a DataFrame reaches the converter as one (a Frame), which then checks its columns itself; columns
@@ -92,6 +93,7 @@ class Description:
     refused: Mapping[str, str] = field(default_factory=dict)
     sparse_nan: bool = True
     sparse_transform: str = ""
+    one_dimensional: bool = False
 
 
 class Library(Protocol):

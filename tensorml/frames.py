@@ -250,6 +250,15 @@ def read(x: Any, absent: float = 0.0, *, objects: bool = False) -> Batch:
     return _read_objects(x) if objects and (isinstance(x, list) or _holds_objects(x)) else _read_array(x)
 
 
+def as_column(x: Any) -> Any:
+    """A one-dimensional array, tensor, list or Series as a table of one column; anything else as it is."""
+    if hasattr(x, "to_frame"):
+        return x.to_frame()
+    if isinstance(x, list | tuple):
+        return [[item] for item in x] if not any(np.ndim(item) for item in x) else x
+    return x[:, None] if getattr(x, "ndim", 2) == 1 else x
+
+
 def names_differ(given: Sequence[str], expected: Sequence[str]) -> str:
     """What to say of a frame with other columns. Source: sklearn.utils.validation._check_feature_names."""
     unexpected = sorted(set(given) - set(expected))

@@ -15,7 +15,7 @@ import numpy as np
 from tensorml.converter import Description
 from tensorml.errors import InputError
 from tensorml.executors.base import Executor
-from tensorml.frames import FRAMES, Batch, Schema, names_differ, read, width_differs
+from tensorml.frames import FRAMES, Batch, Schema, as_column, names_differ, read, width_differs
 from tensorml.graph import Graph
 from tensorml.programs import Programs, csr_matrix
 
@@ -113,6 +113,7 @@ class TensorModel:
 
     def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
+        X = as_column(X) if self._description.one_dimensional else X
         batch = read(X, self._description.absent, objects=self._description.objects)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
         opened, variant = self._split(method, options)

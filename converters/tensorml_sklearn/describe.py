@@ -25,12 +25,21 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import _BaseChain, _MultiOutputEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    LabelBinarizer,
+    LabelEncoder,
+    MultiLabelBinarizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    TargetEncoder,
+)
 from sklearn.utils import get_tags
 from sklearn.utils._set_output import _auto_wrap_is_configured, _get_output_config  # there since scikit-learn 1.2
 from sklearn.utils.validation import check_is_fitted
@@ -39,7 +48,7 @@ from tensorml.converter import Description, fitted_attribute, home, library, uns
 from tensorml.errors import NotFittedError, qualified_name
 from tensorml.frames import Frame
 from tensorml.graph import Input, Op
-from tensorml.ops import ArgMax, Finite, Label, Sparse, Table, Untyped, cast
+from tensorml.ops import ArgMax, Finite, Label, Reshape, Sparse, Table, Untyped, cast
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installed library: (1, 6), ...
 TRUE_TAGS = (1, 7)  # from here on scikit-learn tests that the tag `sparse` is true
@@ -50,6 +59,7 @@ STAGES = (
     "stages (n_estimators) and convert that"
 )
 NEIGHBORS = "it returns neighbours, not predictions. Call it on the source model"
+RANDOM = "it draws random numbers. Call it on the source model"
 NOT_CONVERTED = {  # inference methods that no converter offers: what to say of them
     "staged_predict": STAGES,
     "staged_predict_proba": STAGES,
@@ -59,6 +69,9 @@ NOT_CONVERTED = {  # inference methods that no converter offers: what to say of 
     "kneighbors_graph": NEIGHBORS,
     "radius_neighbors": NEIGHBORS,
     "radius_neighbors_graph": NEIGHBORS,
+    "sample": RANDOM,
+    "gibbs": RANDOM,
+    "score_samples": RANDOM,  # of a BernoulliRBM; all other models' is converted
     "decision_path": "scikit-learn is set to return sparse arrays: set_config(sparse_interface='spmatrix')",
 }
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
@@ -161,16 +174,46 @@ def thresholded(model: BaseThresholdClassifier) -> Any:
 def _read_by_itself(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
     by_name = isinstance(model, ColumnTransformer) or getattr(model, "_preprocessor", None) is not None
-    whole = by_name or is_identity(model) or (isinstance(model, SelectorMixin) and container(model) is not None)
+    whole = by_name or (type(model) is FunctionTransformer and not model.validate)
+    whole = whole or (isinstance(model, SelectorMixin) and container(model) is not None)
     of_sparse = SPARSE_TRANSFORM.get(type(model), lambda _: "")
+    one_dimensional = isinstance(model, IsotonicRegression)
+    labels = isinstance(model, LabelEncoder | LabelBinarizer | MultiLabelBinarizer)  # their converter says why not
     return Description(
-        n_features=getattr(model, "n_features_in_", None),
+        n_features=1 if one_dimensional or labels else getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
         sparse=not whole and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse)),
         sparse_nan=False,
         by_name=whole,
         sparse_transform=of_sparse(model) if container(model) is None and not sparse_arrays() else "",
+        one_dimensional=one_dimensional,
+        objects=takes_objects(model),
+        categorical=object_columns(model),
     )
+
+
+def takes_objects(model: Any) -> bool:
+    """Whether arrays of strings or objects reach the model as they are: encoders do not make numbers of them."""
+    if isinstance(model, ColumnTransformer):
+        return any(_read_by(part).objects for part, _ in _parts(model))
+    return isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder)
+
+
+def object_columns(model: Any) -> tuple[int, ...]:
+    """The columns that the model was fitted on strings or objects in."""
+    if isinstance(model, ColumnTransformer):
+        return tuple(sorted({columns[i] for part, columns in _parts(model) for i in _read_by(part).categorical}))
+    if not isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder):
+        return ()
+    categories = fitted_attribute(model, "categories_")
+    return tuple(i for i, known in enumerate(categories) if known.dtype.kind not in "biuf")
+
+
+def _parts(model: ColumnTransformer) -> list[tuple[Any, list[int]]]:
+    """The models in a ColumnTransformer that get columns, with these columns."""
+    indices = fitted_attribute(model, "_transformer_to_input_indices")
+    parts = [(part, list(map(int, indices[name]))) for name, part, _ in model.transformers_]
+    return [(part, columns) for part, columns in parts if not isinstance(part, str) and columns]
 
 
 def _read_by(model: Any) -> Description:
@@ -238,7 +281,8 @@ def contained(model: Any, x: Op | Frame, result: Op) -> Op:
         raise unsupported(
             model, f"it makes a {kind} and was set to return {chosen}", "Call set_output(transform='default') on it"
         )
-    return Table((result,), names, chosen, _indexed(x))
+    table = Reshape(result, (1,)) if len(result.shape) == 1 else result
+    return Table((table,), names, chosen, _indexed(x))
 
 
 def _required_names(model: Any) -> tuple[str, ...]:

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn import linear_model
 from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
     ElasticNet,
     ElasticNetCV,
+    GammaRegressor,
     HuberRegressor,
     Lars,
     LarsCV,
@@ -27,23 +30,47 @@ from sklearn.linear_model import (
     OrthogonalMatchingPursuit,
     OrthogonalMatchingPursuitCV,
     Perceptron,
+    PoissonRegressor,
     QuantileRegressor,
+    RANSACRegressor,
     Ridge,
     RidgeClassifier,
     RidgeClassifierCV,
     RidgeCV,
     SGDClassifier,
+    SGDOneClassSVM,
     SGDRegressor,
     TheilSenRegressor,
+    TweedieRegressor,
 )
 from sklearn.linear_model._base import LinearClassifierMixin
 
-from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
+from tensorml.converter import Outputs, apply, converter, fitted, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
-from tensorml.ops import Equal, Label, Log, Max, Min, ReduceSum, Sigmoid, Softmax, Sparse, Where, cast, concat, ravel
-from tensorml_sklearn.describe import finite, labelled
+from tensorml.ops import (
+    Columns,
+    Equal,
+    Exp,
+    Label,
+    Log,
+    Max,
+    Min,
+    ReduceSum,
+    Sigmoid,
+    Softmax,
+    Sparse,
+    Sqrt,
+    Untyped,
+    Where,
+    cast,
+    concat,
+    full,
+    ravel,
+)
+from tensorml_sklearn.describe import FLOATS, finite, floating, labelled
 
 INT64 = np.dtype(np.int64)
+LINKS = {"IdentityLink": lambda raw: raw, "LogLink": Exp}
 FLOAT64 = np.dtype(np.float64)
 
 
@@ -121,6 +148,75 @@ def sgd_regressor(model: SGDRegressor, x: Op) -> Outputs:
     Source: sklearn.linear_model._stochastic_gradient.BaseSGDRegressor.predict.
     """
     return {"predict": ravel(decision(model, x))}
+
+
+@converter(BayesianRidge)
+def bayesian_ridge(model: Any, x: Op) -> Outputs:
+    """The mean of the prediction, and its standard deviation: return_std=True returns both. [N].
+
+    Source: sklearn.linear_model._bayes.BayesianRidge.predict.
+    """
+    return _with_deviation(model, decision(model, x), x - fitted(model, "X_offset_"))
+
+
+@converter(ARDRegression)
+def ard_regression(model: Any, x: Op) -> Outputs:
+    """As of BayesianRidge; the deviation comes from the features that were not pruned.
+
+    Source: sklearn.linear_model._bayes.ARDRegression.predict.
+    """
+    kept = np.flatnonzero(np.asarray(fitted_attribute(model, "lambda_")) < model.threshold_lambda)
+    return _with_deviation(model, decision(model, x), Columns(x - fitted(model, "X_offset_"), kept))
+
+
+def _with_deviation(model: Any, scores: Op, centered: Op) -> Outputs:
+    """The scores, [N, 1], and the square root of centered @ sigma @ centered.T, for each row, and 1 / alpha."""
+    sigma, noise = np.asarray(fitted_attribute(model, "sigma_")), np.asarray(1.0 / model.alpha_)
+    if centered.columns == 0:
+        spread = full(centered, (1,), 0.0, np.result_type(centered.dtype, sigma))
+    else:
+        spread = ReduceSum((centered @ sigma) * centered)
+    mean, deviation = ravel(scores), ravel(Sqrt(spread + noise))
+    return {"predict": mean, "predict(return_std=True).0": mean, "predict(return_std=True).1": deviation}
+
+
+@converter(PoissonRegressor, GammaRegressor, TweedieRegressor)
+def generalized_linear_regressor(model: Any, x: Op) -> Outputs:
+    """The linear score, or e to the power of it, as the link says. X is float32 or made float64; result: [N].
+
+    Source: sklearn.linear_model._glm.glm._GeneralizedLinearRegressor.predict.
+    """
+    link = type(fitted_attribute(model, "_base_loss").link).__name__
+    if link not in LINKS:
+        raise unsupported(model, f"the link {link} is not known", "Choose link='log' or 'identity'")
+    return {"predict": LINKS[link](ravel(decision(model, floating(x, FLOATS[:2]))))}
+
+
+@converter(SGDOneClassSVM)
+def sgd_one_class_svm(model: Any, x: Op) -> Outputs:
+    """Scores, the same less the offset as a decision, and 1 for inliers, -1 for outliers, int32. [N].
+
+    Source: sklearn.linear_model._stochastic_gradient.SGDOneClassSVM.
+    """
+    offset = fitted(model, "offset_")
+    scores = ravel(finite(model, x) @ np.atleast_2d(coefficients(model)).T - offset)
+    inlier, outlier = (Const(np.array(label, np.int32)) for label in (1, -1))
+    return {
+        "predict": Where(scores >= 0.0, inlier, outlier),
+        "decision_function": scores,
+        "score_samples": scores + offset,
+    }
+
+
+@converter(RANSACRegressor, steps=lambda model: [("estimator_", fitted_attribute(model, "estimator_"))])
+def ransac_regressor(model: Any, x: Op) -> Outputs:
+    """What the model that was fitted on the inliers predicts for X, of which scikit-learn has made an array before.
+
+    Source: sklearn.linear_model._ransac.RANSACRegressor.predict.
+    """
+    array = x.x if isinstance(x, Untyped) else x
+    outputs = apply(fitted_attribute(model, "estimator_"), array, step="RANSACRegressor estimator_")
+    return {"predict": outputs["predict"]}
 
 
 @converter(Perceptron, *_existing("PassiveAggressiveClassifier"))
