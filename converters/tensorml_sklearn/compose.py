@@ -93,7 +93,7 @@ def _listed(columns: Any) -> Sequence[Any]:
 
 
 def _by_name(model: ColumnTransformer, x: Op | Frame) -> bool:
-    return isinstance(x, Frame) and hasattr(model, "feature_names_in_")
+    return isinstance(x, Frame) and x.library != OBJECTS and hasattr(model, "feature_names_in_")
 
 
 def _require_names(model: ColumnTransformer, x: Op | Frame) -> None:

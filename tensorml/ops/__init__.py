@@ -23,11 +23,15 @@ from tensorml.ops.curves import Sign as Sign
 from tensorml.ops.curves import Sinh as Sinh
 from tensorml.ops.curves import Tan as Tan
 from tensorml.ops.curves import Trunc as Trunc
+from tensorml.ops.distance import Barycentre as Barycentre
 from tensorml.ops.distance import Distance as Distance
 from tensorml.ops.distance import DistanceTo as DistanceTo
+from tensorml.ops.distance import Median as Median
+from tensorml.ops.distance import MinPlus as MinPlus
 from tensorml.ops.distance import Nearest as Nearest
 from tensorml.ops.distance import Scatter as Scatter
 from tensorml.ops.distance import Votes as Votes
+from tensorml.ops.distance import WeightedRows as WeightedRows
 from tensorml.ops.elementwise import Abs as Abs
 from tensorml.ops.elementwise import Add as Add
 from tensorml.ops.elementwise import And as And

@@ -1,0 +1,122 @@
+"""What PyTorch does for curves."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from tensorml import ops
+from tensorml.executors.torch.categories import padded
+from tensorml.executors.torch.rules import FRESH, FUNCTIONS, function, rules
+
+if TYPE_CHECKING:
+    from torch.fx import Proxy
+
+    from tensorml.executors.torch.program import Emitter
+
+CURVES = {
+    ops.Expm1: torch.expm1,
+    ops.Exp2: torch.exp2,
+    ops.Log2: torch.log2,
+    ops.Log10: torch.log10,
+    ops.Tan: torch.tan,
+    ops.Atan: torch.atan,
+    ops.Sinh: torch.sinh,
+    ops.Cosh: torch.cosh,
+    ops.Asinh: torch.asinh,
+    ops.Floor: torch.floor,
+    ops.Ceil: torch.ceil,
+    ops.Round: torch.round,
+    ops.Trunc: torch.trunc,
+    ops.NormalCdf: torch.special.ndtr,
+    ops.NormalQuantile: torch.special.ndtri,
+    ops.Mod: torch.remainder,
+}
+FUNCTIONS.update(CURVES)
+FRESH.update(CURVES)
+rules.rule(*CURVES)(function)
+
+
+@rules.rule(ops.Sign)
+def sign(op: ops.Sign, emitter: "Emitter", x: "Proxy") -> "Proxy":
+    """The sign; torch's own is 0 for NaN."""
+    return x.sign() if op.dtype.kind == "i" else x.sign().where(x.eq(x), x)
+
+
+class Segments(nn.Module):
+    """Lines through points: each element's segment by a binary search, then its slope from where it begins."""
+
+    def __init__(self, op: ops.Interpolate):
+        super().__init__()
+        columns = [op.column(k) for k in range(len(op.offsets) - 1)]
+        width = max(len(points) for points, _ in columns) + 1
+        first, start, slope = (np.zeros((len(columns), width)) for _ in range(3))
+        for k, (points, values) in enumerate(columns):
+            with np.errstate(all="ignore"):
+                slopes = np.diff(values) / np.diff(points)
+            first[k], start[k] = points[-1], values[-1]
+            first[k, 0], start[k, 0] = points[0], values[0]
+            first[k, 1 : len(points)], start[k, 1 : len(points)] = points[:-1], values[:-1]
+            slope[k, 1 : len(points)] = np.where(np.isfinite(slopes), slopes, 0.0)
+        self.register_buffer("points", torch.from_numpy(padded(op.points, op.offsets, np.inf)))
+        self.register_buffer("low", torch.from_numpy(first[:, :1].copy()))
+        self.register_buffer("high", torch.from_numpy(first[:, -1:].copy()))
+        self.register_buffer("base", torch.arange(len(columns))[:, None] * width)
+        self.register_buffer("first", torch.from_numpy(first.reshape(-1)))
+        self.register_buffer("start", torch.from_numpy(start.reshape(-1)))
+        self.register_buffer("slope", torch.from_numpy(slope.reshape(-1)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: float64 [N, K]; result: the same type. NaN passes: it sorts behind all points, and its product is NaN."""
+        inside = torch.minimum(torch.maximum(x.t(), self.low), self.high).contiguous()
+        segment = torch.searchsorted(self.points, inside, right=True).add(self.base)
+        distance = inside - self.first.take(segment)
+        return (self.slope.take(segment) * distance + self.start.take(segment)).t()
+
+
+@rules.rule(ops.Interpolate)
+def interpolate(op: ops.Interpolate, emitter: "Emitter", x: "Proxy") -> "Proxy":
+    """By columns, which then lie one after the other in memory."""
+    return emitter.call(Segments(op), x)
+
+
+class Splines(nn.Module):
+    """De Boor's recursion for all columns at once, and the splines that are not 0 put into their places."""
+
+    def __init__(self, knots: np.ndarray, degree: int, extrapolate: bool):
+        super().__init__()
+        self.degree, self.extrapolate, self.count = degree, extrapolate, knots.shape[1] - degree - 1
+        self.register_buffer("knots", torch.from_numpy(np.ascontiguousarray(knots)))
+        self.register_buffer("flat", torch.from_numpy(np.ascontiguousarray(knots).reshape(-1)))
+        self.register_buffer("base", torch.arange(len(knots))[:, None] * knots.shape[1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: float64 [N, F]; result: float64 [N, F * count]."""
+        v = x.t().contiguous()
+        place = torch.searchsorted(self.knots, v, right=True).sub(1).clamp(self.degree, self.count - 1)
+        knot = place + self.base
+        h = [torch.ones_like(v)]
+        for j in range(1, self.degree + 1):
+            last = h
+            h = [torch.zeros_like(v)]
+            for n in range(1, j + 1):
+                after, before = self.flat.take(knot + n), self.flat.take(knot + (n - j))
+                same = after.eq(before)
+                w = (last[n - 1] / (after - before)).masked_fill(same, 0.0)
+                h[n - 1] = torch.where(same, h[n - 1], h[n - 1] + w * (after - v))
+                h.append((w * (v - before)).masked_fill(same, 0.0))
+        unknown = v.ne(v)
+        if not self.extrapolate:
+            low, high = self.knots.narrow(1, self.degree, 1), self.knots.narrow(1, self.count, 1)
+            unknown = unknown.logical_or(v.lt(low)).logical_or(v.gt(high))
+        out = torch.zeros([v.size(0), self.count, v.size(1)], dtype=v.dtype, device=v.device)
+        out.scatter_(1, torch.stack([place - self.degree + n for n in range(self.degree + 1)], 1), torch.stack(h, 1))
+        out = out.masked_fill(unknown.unsqueeze(1), float("nan"))
+        return out.reshape([v.size(0) * self.count, v.size(1)]).t()
+
+
+@rules.rule(ops.BSpline)
+def b_spline(op: ops.BSpline, emitter: "Emitter", x: "Proxy") -> "Proxy":
+    """By columns, which then lie one after the other in memory."""
+    return emitter.call(Splines(op.knots, op.degree, op.extrapolate), x)
