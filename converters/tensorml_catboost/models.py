@@ -30,6 +30,14 @@ from tensorml_catboost.objectives import (
 )
 from tensorml_catboost.trees import FLOAT32, Ensemble, Export, ensemble, export
 
+STAGES = "a converted model computes the result of a range of trees. Call predict(X, ntree_end=...)"
+NOT_CONVERTED = {  # inference methods: what to say of them
+    "staged_predict": STAGES,
+    "staged_predict_proba": STAGES,
+    "staged_predict_log_proba": STAGES,
+    "iterate_leaf_indexes": "it returns rows one by one. Call calc_leaf_indexes(X)",
+    "virtual_ensembles_predict": "it is several predictions of parts of the trees. Call it on the source model",
+}
 UINT32 = np.dtype(np.uint32)
 RAW = "RawFormulaVal"
 
@@ -52,6 +60,7 @@ def describe(model: CatBoost) -> Description:
         attributes={"classes_": model.classes_, "feature_names_": names, "n_features_in_": len(names)}
         | {"tree_count_": model.tree_count_},
         empty=True,
+        refused={name: reason for name, reason in NOT_CONVERTED.items() if hasattr(model, name)},
         by_name=has_names(read),
         objects=read.categorical is not None,
         categorical=() if read.categorical is None else read.categorical.columns,

@@ -413,7 +413,10 @@ def test_embedding_features_are_refused_by_name():
 
 def test_methods_without_a_converter_are_absent():
     converted = tensorml.convert(CatBoostRegressor(**SMALL).fit(X, NUMBER))
-    for method in ("staged_predict", "virtual_ensembles_predict", "predict_proba", "iterate_leaf_indexes"):
+    for method in ("staged_predict", "virtual_ensembles_predict", "iterate_leaf_indexes"):
+        with pytest.raises(AttributeError, match=f"CatBoostRegressor.{method} is not converted: .*Call "):
+            getattr(converted, method)
+    for method in ("predict_proba", "staged_predict_proba"):
         with pytest.raises(AttributeError, match=f"no method or attribute '{method}'"):
             getattr(converted, method)
 
