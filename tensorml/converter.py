@@ -101,7 +101,8 @@ class Library(Protocol):
 
     It may also have `contained(model, x, result)`: what `transform` returned, as the model's container of it; and
     `restore(original, copied)`, called for each object that `copy.deepcopy` copied: gives back what the library's own
-    way of copying loses, or raises UnsupportedModelError.
+    way of copying loses, or raises UnsupportedModelError; and `REFUSED`: dotted class names that no converter can be
+    written for -> why, and what to do instead.
     """
 
     CONVERTERS: Mapping[type, Converter]
@@ -188,6 +189,11 @@ def _why_unknown(cls: type) -> tuple[str, str]:
                 f"Convert the {ancestor.__name__} itself, or register a converter: "
                 f"@tensorml.converter.converter({cls.__name__})",
             )
+    root = home(cls)
+    refused = {} if root is None else getattr(library(root), "REFUSED", {})
+    for ancestor in cls.__mro__:
+        if qualified_name(ancestor) in refused:
+            return refused[qualified_name(ancestor)]
     return "there is no converter for this class", (
         "Convert the other steps apart from it, or register a converter for it (docs/how-to/write-a-converter.md)"
     )

@@ -26,6 +26,7 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
@@ -80,7 +81,7 @@ SPARSE_TRANSFORM: dict[type, Callable[[Any], str]] = {}  # what `transform` retu
 
 def describe(model: BaseEstimator) -> Description:
     """Width, names and fitted attributes of a scikit-learn estimator. Raises NotFittedError, UnsupportedModelError."""
-    require_fitted(model)
+    require_fitted(thresholded(model) if isinstance(model, FixedThresholdClassifier) else model)
     attributes = {name: getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)}
     if "n_features_in_" in attributes:
         attributes["n_features_in_"] = int(attributes["n_features_in_"])
@@ -171,6 +172,12 @@ def thresholded(model: BaseThresholdClassifier) -> Any:
     return getattr(model, "estimator_", model.estimator)
 
 
+def takes_sparse(model: Any) -> bool:
+    """Whether the model takes sparse matrices: libsvm's only where it was fitted on one."""
+    fitted_so = getattr(model, "_sparse", True)
+    return bool(fitted_so) and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse))
+
+
 def _read_by_itself(model: Any) -> Description:
     names = getattr(model, "feature_names_in_", None)
     by_name = isinstance(model, ColumnTransformer) or getattr(model, "_preprocessor", None) is not None
@@ -182,7 +189,7 @@ def _read_by_itself(model: Any) -> Description:
     return Description(
         n_features=1 if one_dimensional or labels else getattr(model, "n_features_in_", None),
         feature_names=None if names is None else tuple(map(str, names)),
-        sparse=not whole and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse)),
+        sparse=not whole and takes_sparse(model),
         sparse_nan=False,
         by_name=whole,
         sparse_transform=of_sparse(model) if container(model) is None and not sparse_arrays() else "",

@@ -30,7 +30,7 @@ def constant_predictor(model: Any, x: Op) -> Outputs:
     Source: sklearn.multiclass._ConstantPredictor.
     """
     known = np.asarray(fitted_attribute(model, "y_"))
-    same = full(x, (), known[0], known.dtype)
+    same = full(x, (), known[0].item(), known.dtype)
     return {"predict": same, "decision_function": same, "predict_proba": _both(full(x, (1,), float(known[0]), FLOAT64))}
 
 
@@ -48,15 +48,20 @@ def one_vs_rest(model: OneVsRestClassifier, x: Op | Frame) -> Outputs:
     parts = [(step, base, outputs_of(base, x, step)) for step, base in bases(model)]
     scores = [binary_score(base, outputs, step) for step, base, outputs in parts]
     found: Outputs = {"predict": _chosen_class(model, scores)}
-    if hasattr(model, "predict_proba"):
+    if _all_have(parts, "predict_proba"):
         found["predict_proba"] = _probabilities(
             model, [column_at(one_of(base, outputs, "predict_proba", step), 1) for step, base, outputs in parts]
         )
-    if hasattr(model, "decision_function"):
+    if _all_have(parts, "decision_function"):
         decisions = [one_of(base, outputs, "decision_function", step) for step, base, outputs in parts]
         alone = len(decisions) == 1
         found["decision_function"] = decisions[0] if alone else concat([column(d) for d in decisions])
     return found
+
+
+def _all_have(parts: list[tuple[str, Any, Outputs]], method: str) -> bool:
+    """Whether the ensemble's method works: it calls the one of each base, of which some may be constant."""
+    return all(hasattr(base, method) for _, base, _ in parts)
 
 
 def _chosen_class(model: OneVsRestClassifier, scores: list[Op]) -> Op:
