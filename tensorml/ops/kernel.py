@@ -172,24 +172,24 @@ def _features(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
 
 
 class SolveTriangular(Op):
-    """For each row b of x the v with l v = b, l lower triangular. x: [N, M] float; l: [M, M], dtype of x.
+    """For each row b of x the v with lower v = b. x: [N, M] float; lower: [M, M], lower triangular, dtype of x.
 
-    Result: [N, M], dtype of x. Source: scipy.linalg.solve_triangular(l, x.T, lower=True).T.
+    Result: [N, M], dtype of x. Source: scipy.linalg.solve_triangular(lower, x.T, lower=True).T.
     """
 
     x: Op
-    l: np.ndarray  # noqa: E741 (as in the formula)
+    lower: np.ndarray
 
     def infer(self) -> TensorType:
         size = (self.x.columns, self.x.columns)
-        if self.l.shape != size or self.l.dtype != self.x.dtype or self.x.dtype.kind != "f":
-            raise GraphTypeError(f"SolveTriangular of {self.x.type} by {self.l.dtype}{self.l.shape}")
+        if self.lower.shape != size or self.lower.dtype != self.x.dtype or self.x.dtype.kind != "f":
+            raise GraphTypeError(f"SolveTriangular of {self.x.type} by {self.lower.dtype}{self.lower.shape}")
         return self.x.type
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         from scipy.linalg import solve_triangular
 
-        return np.ascontiguousarray(solve_triangular(self.l, operands[0].T, lower=True, check_finite=False).T)
+        return np.ascontiguousarray(solve_triangular(self.lower, operands[0].T, lower=True, check_finite=False).T)
 
     def scratch_bytes(self) -> int:
         """The rows in the order that the solver reads them."""
@@ -253,7 +253,7 @@ class PairwiseCoupling(Op):
 class CircularProduct(Op):
     """The circular convolution of several sequences of each row. x: float64 [N, D, C]; result: float64 [N, C].
 
-    Source: sklearn.kernel_approximation.PolynomialCountSketch, the inverse Fourier transform of the transforms' product.
+    Source: sklearn.kernel_approximation.PolynomialCountSketch, which goes through the Fourier transform.
     """
 
     x: Op

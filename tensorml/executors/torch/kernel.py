@@ -190,23 +190,23 @@ def kernel_expansion(op: ops.KernelExpansion, emitter: "Emitter", x: "Proxy") ->
 
 
 class TriangularSolve(nn.Module):
-    """Solves l v = b for each row b. l: [M, M]."""
+    """Solves lower v = b for each row b. lower: [M, M]."""
 
-    l: torch.Tensor
+    lower: torch.Tensor
 
-    def __init__(self, l: np.ndarray):  # noqa: E741 (as in the formula)
+    def __init__(self, lower: np.ndarray):
         super().__init__()
-        self.register_buffer("l", torch.from_numpy(l.copy()))
+        self.register_buffer("lower", torch.from_numpy(lower.copy()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [N, M]; result: [N, M]."""
-        return torch.linalg.solve_triangular(self.l, x.t(), upper=False).t()
+        return torch.linalg.solve_triangular(self.lower, x.t(), upper=False).t()
 
 
 @rules.rule(ops.SolveTriangular)
 def solve_triangular(op: ops.SolveTriangular, emitter: "Emitter", x: "Proxy") -> "Proxy":
     """LAPACK's solver, all rows of a tile together."""
-    return emitter.call(TriangularSolve(np.asarray(op.l)), x)
+    return emitter.call(TriangularSolve(np.asarray(op.lower)), x)
 
 
 class Coupling(nn.Module):
