@@ -60,6 +60,9 @@ from tensorml.ops.elementwise import Where as Where
 from tensorml.ops.elementwise import cast as cast
 from tensorml.ops.exponential import LogSumExp as LogSumExp
 from tensorml.ops.exponential import Tanh as Tanh
+from tensorml.ops.factorization import MultiplicativeUpdates as MultiplicativeUpdates
+from tensorml.ops.factorization import NonNegativeDescent as NonNegativeDescent
+from tensorml.ops.factorization import TopicWeights as TopicWeights
 from tensorml.ops.hash import CategoryHash as CategoryHash
 from tensorml.ops.hash import Float32 as Float32
 from tensorml.ops.host import BatchSecond as BatchSecond
@@ -95,6 +98,7 @@ from tensorml.ops.kernel import Sin as Sin
 from tensorml.ops.kernel import SolveTriangular as SolveTriangular
 from tensorml.ops.linear import MatMul as MatMul
 from tensorml.ops.neighbor_imputation import NeighborImputation as NeighborImputation
+from tensorml.ops.pursuit import MatchingPursuit as MatchingPursuit
 from tensorml.ops.reduce import ArgMax as ArgMax
 from tensorml.ops.reduce import LogSoftmax as LogSoftmax
 from tensorml.ops.reduce import ReduceMax as ReduceMax

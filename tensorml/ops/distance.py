@@ -334,3 +334,101 @@ class Scatter(Op):
         result = np.zeros((len(index), self.columns_), value.dtype)
         np.put_along_axis(result, index, value, axis=1)
         return result
+
+
+class WeightedRows(Op):
+    """The weighted sum of chosen rows of a table, added row by row. table: [M, C]; index: int64 [N, K].
+
+    weight: [N, K], dtype of the table. Result: [N, C], that dtype.
+    """
+
+    table: Op
+    index: Op
+    weight: Op
+
+    def infer(self) -> TensorType:
+        if self.index.shape != self.weight.shape or self.weight.dtype != self.table.dtype or self.table.type.batched:
+            raise GraphTypeError(f"{self.table.type} by {self.index.type}, weighed by {self.weight.type}")
+        return TensorType((self.index.shape[0], self.table.columns), self.table.dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        table, index, weight = operands
+        result = weight[:, :1] * table[index[:, 0]]
+        for k in range(1, index.shape[1]):
+            result += weight[:, k, None] * table[index[:, k]]
+        return result
+
+
+class MinPlus(Op):
+    """The least of the sums of chosen rows of a table and what is to be added to each: a step of shortest paths.
+
+    table: float [M, C]; index: int64 [N, K]; more: [N, K], dtype of the table. Result: [N, C], that dtype.
+    """
+
+    table: Op
+    index: Op
+    more: Op
+
+    def infer(self) -> TensorType:
+        if self.index.shape != self.more.shape or self.more.dtype != self.table.dtype or self.table.type.batched:
+            raise GraphTypeError(f"{self.table.type} by {self.index.type} and {self.more.type}")
+        return TensorType((self.index.shape[0], self.table.columns), self.table.dtype)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        table, index, more = operands
+        result = table[index[:, 0]] + more[:, :1]
+        for k in range(1, index.shape[1]):
+            np.minimum(result, table[index[:, k]] + more[:, k, None], out=result)
+        return result
+
+
+class Barycentre(Op):
+    """The weights, of sum one, by which chosen rows of a table come nearest to each row.
+
+    x: float [N, F]; table: [M, F], the same dtype; index: int64 [N, K]; regularization: the share of the trace of the
+    local covariance that is added to its diagonal. Result: [N, K], dtype of x. Executors agree within rounding.
+    Source: sklearn.manifold._locally_linear.barycenter_weights.
+    """
+
+    x: Op
+    table: Op
+    index: Op
+    regularization: float
+
+    def infer(self) -> TensorType:
+        if self.x.dtype != self.table.dtype or self.x.columns != self.table.columns:
+            raise GraphTypeError(f"Barycentre does not take {self.x.type} and {self.table.type}")
+        return TensorType(self.index.shape, self.x.dtype)
+
+    def scratch_bytes(self) -> int:
+        """The chosen rows, and the covariance with its factors."""
+        count = self.index.columns
+        return self.dtype.itemsize * count * (2 * self.x.columns + 4 * count)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        x, table, index = operands
+        gap = table[index] - x[:, None]
+        product = gap @ gap.transpose(0, 2, 1)
+        trace = np.trace(product, axis1=1, axis2=2)[:, None]
+        diagonal = np.arange(index.shape[1])
+        product[:, diagonal, diagonal] += np.where(trace > 0, self.regularization * trace, self.regularization)
+        weight = np.linalg.solve(product, np.ones((*index.shape, 1), x.dtype))[:, :, 0]
+        return weight / weight.sum(axis=1, keepdims=True)
+
+
+class Median(Op):
+    """The median of each row: of an even number of elements the mean of the middle two. x: float [N, C]; [N, 1]."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        if len(self.x.shape) != 2 or self.x.columns == 0 or self.x.dtype.kind != "f":
+            raise GraphTypeError(f"Median takes [N, C] of floats, not {self.x.type}")
+        return TensorType((self.x.shape[0], 1), self.x.dtype)
+
+    def scratch_bytes(self) -> int:
+        """The sorted row."""
+        return 3 * self.x.type.row_bytes()
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return np.median(operands[0], axis=1, keepdims=True).astype(self.dtype)

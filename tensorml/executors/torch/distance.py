@@ -416,6 +416,66 @@ class Ballot(nn.Module):
         return result
 
 
+class RowSum(nn.Module):
+    """The weighted sum of chosen rows of a table, added row by row."""
+
+    def forward(self, table: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """table: [M, C]; index: int64 [N, K]; weight: [N, K]; result: [N, C]."""
+        total = table.index_select(0, index[:, 0]).mul_(weight[:, :1])
+        for k in range(1, index.size(1)):
+            total.add_(table.index_select(0, index[:, k]).mul_(weight[:, k : k + 1]))
+        return total
+
+
+class LeastSum(nn.Module):
+    """The least sums of chosen rows of a table and what is added to each."""
+
+    def forward(self, table: torch.Tensor, index: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        """table: [M, C]; index: int64 [N, K]; more: [N, K]; result: [N, C]."""
+        least = table.index_select(0, index[:, 0]).add_(more[:, :1])
+        for k in range(1, index.size(1)):
+            least = torch.minimum(least, table.index_select(0, index[:, k]).add_(more[:, k : k + 1]))
+        return least
+
+
+class BarycentreWeights(nn.Module):
+    """Weights of chosen rows of a table, by one small linear system a row."""
+
+    def __init__(self, regularization: float):
+        super().__init__()
+        self.regularization = regularization
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """x: [N, F]; table: [M, F]; index: int64 [N, K]; result: [N, K]."""
+        gap = table.index_select(0, index.reshape([-1])).reshape([index.size(0), index.size(1), -1]) - x.unsqueeze(1)
+        product = gap.bmm(gap.transpose(1, 2))
+        diagonal = product.diagonal(dim1=1, dim2=2)
+        trace = diagonal.sum(1, keepdim=True)
+        diagonal.add_(torch.where(trace > 0, trace * self.regularization, self.regularization))
+        weight = torch.linalg.solve(product, torch.ones_like(gap[:, :, :1]))[:, :, 0]
+        return weight / weight.sum(1, keepdim=True)
+
+
+class MiddleOf(nn.Module):
+    """The median of each row."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, C]; result: [N, 1]."""
+        ordered, half = x.sort(dim=1)[0], x.size(1) // 2
+        if x.size(1) % 2 == 1:
+            return ordered[:, half : half + 1]
+        return (ordered[:, half - 1 : half] + ordered[:, half : half + 1]) / 2
+
+
+@rules.rule(ops.WeightedRows, ops.MinPlus, ops.Barycentre, ops.Median)
+def of_rows(op, emitter, *operands):
+    """Operators that are a module each."""
+    if isinstance(op, ops.Barycentre):
+        return emitter.call(BarycentreWeights(float(op.regularization)), *operands)
+    module = {ops.WeightedRows: RowSum, ops.MinPlus: LeastSum, ops.Median: MiddleOf}[type(op)]
+    return emitter.call(module(), *operands)
+
+
 @rules.rule(ops.Distance)
 def distance(op, emitter, x, table):
     """All distances; those that the caller gave as they are."""
