@@ -69,10 +69,12 @@ class Description:
     refused: inference methods of the source that are not converted: for each why, and what to do.
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
-    sparse_transform: what `transform` returns for a sparse matrix: "sparse", "dense", or "" where it is refused.
+    sparse_transform: what `transform` returns for a sparse matrix: "csr", "same" (the format of the input where that is
+        CSC, else CSR), "dense", or "" where it is refused.
     one_dimensional: whether the source also takes its one feature as an array [N].
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
+    frame_back: whether that makes a DataFrame of a DataFrame, which is refused: the way back is one of arrays.
     by_name: whether a DataFrame reaches the converter as one (a Frame), which then checks its columns itself; columns
         are found by name then, so that order and further columns do not matter, or keep their own dtypes.
     """
@@ -86,6 +88,7 @@ class Description:
     sparse: bool = True
     empty: bool = False
     invertible: bool = False
+    frame_back: bool = False
     by_name: bool = False
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     objects: bool = False

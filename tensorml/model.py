@@ -121,7 +121,8 @@ class TensorModel:
         names = self._outputs(batch.schema, method, variant)
         results = self._run(batch, names)
         if parse(names[0])[2] is None:
-            return results[names[0]]
+            kind = self._description.sparse_transform if batch.origin == "sparse" and method == "transform" else ""
+            return _to_sparse(results[names[0]], kind, X) if kind else results[names[0]]
         return (list if names[0].endswith("]") else tuple)(results[name] for name in names)
 
     def _feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -163,8 +164,6 @@ class TensorModel:
         results = self._programs.program(batch.schema, names)(arrays, batch.rows)
         decodings = self._programs.outputs(batch.schema)
         decoded = {name: decodings[name](value, batch.index) for name, value in results.items()}
-        if batch.origin == "sparse" and self._description.sparse_transform == "sparse":
-            decoded = {name: _to_sparse(value) if name == "transform" else value for name, value in decoded.items()}
         if batch.origin != "torch":
             return decoded
         device = next(iter(batch.arrays.values())).device
@@ -197,6 +196,8 @@ class TensorModel:
         forward = self._programs.outputs(self._schema).get("transform")
         if batch.origin == "sparse" and not (forward and forward.sparse):
             raise InputError("inverse_transform() of a sparse matrix is not supported. Pass X.toarray().")
+        if batch.origin in FRAMES and self._description.frame_back:
+            raise InputError("inverse_transform() would return a DataFrame, which is not supported. Pass X.to_numpy().")
         return replace(batch, schema=replace(batch.schema.plain, inverse=True))
 
     def _require_rows(self, batch: Batch, reader: str) -> None:
@@ -236,9 +237,10 @@ def parse(name: str) -> tuple[str, str, int | None]:
     return match["method"], match["variant"] or "", None if index is None else int(index)
 
 
-def _to_sparse(value: Any) -> Any:
-    """A dense array as a CSR matrix; what is sparse stays as it is."""
-    return csr_matrix(value) if isinstance(value, np.ndarray) else value
+def _to_sparse(value: Any, kind: str, like: Any) -> Any:
+    """What `transform` returns for the sparse matrix `like`: see `Description.sparse_transform`."""
+    matrix = csr_matrix(value) if kind in ("csr", "same") and isinstance(value, np.ndarray) else value
+    return matrix.tocsc() if kind == "same" and like.format == "csc" else matrix
 
 
 def _to_tensor(value: Any, device: Any) -> Any:

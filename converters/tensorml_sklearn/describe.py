@@ -89,6 +89,7 @@ def describe(model: BaseEstimator) -> Description:
         _reading(model),
         attributes=attributes,
         invertible=hasattr(model, "inverse_transform"),
+        frame_back=makes_frames(model),
         feature_names_out=names_out(model),
         refused={name: reason for name, reason in NOT_CONVERTED.items() if hasattr(model, name)},
     )
@@ -172,9 +173,14 @@ def thresholded(model: BaseThresholdClassifier) -> Any:
     return getattr(model, "estimator_", model.estimator)
 
 
+def is_precomputed(kernel: Any) -> bool:
+    """Whether the input of a kernel method is the kernel matrix."""
+    return isinstance(kernel, str) and kernel == "precomputed"
+
+
 def takes_sparse(model: Any) -> bool:
-    """Whether the model takes sparse matrices: libsvm's only where it was fitted on one."""
-    fitted_so = getattr(model, "_sparse", True)
+    """Whether the model takes sparse matrices: libsvm's only where it was fitted on one, none as kernel matrices."""
+    fitted_so = getattr(model, "_sparse", True) and not is_precomputed(getattr(model, "kernel", None))
     return bool(fitted_so) and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse))
 
 
@@ -197,6 +203,13 @@ def _read_by_itself(model: Any) -> Description:
         objects=takes_objects(model),
         categorical=object_columns(model),
     )
+
+
+def makes_frames(model: Any) -> bool:
+    """Whether `inverse_transform` of a DataFrame is one: functions of the frame itself, and steps that pass it on."""
+    if isinstance(model, Pipeline):
+        return all(step in IDENTITY or makes_frames(step) for _, step in model.steps)
+    return type(model) is FunctionTransformer and not model.validate
 
 
 def takes_objects(model: Any) -> bool:
@@ -250,7 +263,7 @@ def names_out(model: Any) -> tuple[str, ...] | None:
     """The columns that `transform` returns; None where the model does not know them."""
     try:
         names = model.get_feature_names_out()
-    except (AttributeError, ValueError):
+    except (AttributeError, ValueError, TypeError):  # TypeError: random projections with n_components="auto"
         return None
     return None if names is None else tuple(map(str, names))
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.preprocessing import (
     Binarizer,
     KBinsDiscretizer,
+    KernelCenterer,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
@@ -220,6 +221,20 @@ def row_norms(model: Normalizer, x: Op) -> Op:
         return ReduceSum(Abs(x))
     wide = cast(x, np.float32) if x.dtype.itemsize == 2 else x
     return Sqrt(cast(ReduceSum(wide * wide), x.dtype))
+
+
+@converter(KernelCenterer)
+def kernel_centerer(model: KernelCenterer, x: Op) -> Outputs:
+    """The kernel less its rows' means, less the fitted columns' means, plus the mean of all.
+
+    x: [N, rows of fit]; result: the same type, float64 for integers.
+    Source: sklearn.preprocessing.KernelCenterer.transform, in place: each step is rounded to the dtype of x.
+    """
+    x = finite(model, floating(x))
+    rows = fitted(model, "K_fit_rows_")
+    means = ReduceSum(x) / Const(np.asarray(rows.value.shape[0], x.dtype))
+    x = cast(x - rows, x.dtype)
+    return {"transform": cast(x - means + fitted(model, "K_fit_all_"), x.dtype)}
 
 
 @converter(Binarizer)
