@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import joblib
 import numpy as np
+from lightgbm import LGBMClassifier
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -117,6 +118,7 @@ CASES = {
         Case("HistGradientBoosting", "trees", lambda: HistGradientBoostingClassifier(random_state=0)),
         Case("XGBoost, 100 trees of depth 6", "trees", xgboost(100, 6)),
         Case("XGBoost, 500 trees of depth 8", "trees", xgboost(500, 8)),
+        Case("LightGBM, 100 trees of 31 leaves", "trees", lambda: LGBMClassifier(random_state=0, verbose=-1)),
         Case(
             "SimpleImputer + StandardScaler + LogisticRegression",
             "pipeline",
@@ -153,7 +155,8 @@ def load(case: Case) -> Any:
         joblib.dump(fit(case), temporary)
         os.replace(temporary, path)
     model = joblib.load(path)
-    return model.set_params(n_jobs=THREADS) if isinstance(model, RandomForestClassifier | XGBClassifier) else model
+    threaded = isinstance(model, RandomForestClassifier | XGBClassifier | LGBMClassifier)
+    return model.set_params(n_jobs=THREADS) if threaded else model
 
 
 def fit(case: Case) -> Any:
@@ -166,7 +169,7 @@ def fit(case: Case) -> Any:
 
 def digest(case: Case) -> str:
     """A name for a fitted model: of this file and the versions of all that has a part in the fit."""
-    versions = [version(name) for name in ("scikit-learn", "xgboost", "numpy", "scipy", "joblib")]
+    versions = [version(name) for name in ("scikit-learn", "xgboost", "lightgbm", "numpy", "scipy", "joblib")]
     source = Path(__file__).read_text(encoding="utf-8")
     return hashlib.sha256("\n".join([case.name, platform.python_version(), *versions, source]).encode()).hexdigest()[
         :16

@@ -97,11 +97,12 @@ def onnxruntime(model: Any, X: np.ndarray, method: str) -> Call:
 
 def onnx_model(model: Any, X: np.ndarray) -> Any:
     """The model in ONNX, with probabilities as a tensor."""
-    if type(model).__module__.startswith("xgboost"):
+    library = type(model).__module__.partition(".")[0]
+    if library in ("lightgbm", "xgboost"):
         types = import_module("onnxmltools.convert.common.data_types")
-        return import_module("onnxmltools").convert_xgboost(
-            model, initial_types=[("X", types.FloatTensorType([None, X.shape[1]]))]
-        )
+        inputs = [("X", types.FloatTensorType([None, X.shape[1]]))]
+        options = {"zipmap": False} if library == "lightgbm" else {}
+        return getattr(import_module("onnxmltools"), f"convert_{library}")(model, initial_types=inputs, **options)
     options = {"zipmap": False} if hasattr(model, "predict_proba") else None
     return import_module("skl2onnx").to_onnx(model, X[:1], options={id(model): options} if options else None)
 

@@ -20,7 +20,8 @@ from benchmarks.peers import SOURCE, Contestant
 from benchmarks.targets import Target
 from tensorml.executors.base import choose
 
-PACKAGES = ("tensorml", "numpy", "scikit-learn", "xgboost", "torch", "hummingbird-ml", "onnxruntime", "skl2onnx")
+LIBRARIES = ("scikit-learn", "xgboost", "lightgbm")
+PACKAGES = ("tensorml", "numpy", *LIBRARIES, "torch", "hummingbird-ml", "onnxruntime", "skl2onnx")
 LEGEND = (
     "Times are medians in milliseconds, measured in turns within one run; only their ratios mean anything. "
     "'!' marks results that are wrong by more than rounding, with the largest absolute error against the source. "
