@@ -21,7 +21,7 @@ DONE, NO, WRONG_CALL = 0, 1, 2
 TRUST = "load the pickle: this executes whatever code it holds"
 MODEL = "a fitted model: .pkl or .joblib (with --trust-pickle), XGBoost's own .json or .ubj, or LightGBM's own .txt"
 ON_HOST = (  # no executor meets them
-    *("Input", "Const", "Label", "LabelColumns", "BatchSecond", "Paths", "Sparse", "Table", "Untyped"),
+    *("Input", "Const", "Label", "LabelColumns", "BatchSecond", "FlatRow", "Paths", "Sparse", "Table", "Untyped"),
 )
 
 

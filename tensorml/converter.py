@@ -70,7 +70,7 @@ class Description:
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
     sparse_transform: what `transform` returns for a sparse matrix: "csr", "same" (the format of the input where that is
-        CSC, else CSR), "dense", or "" where it is refused.
+        CSC, else CSR), "dense", "dense of csr" (where the source errs on CSC), or "" where it is refused.
     one_dimensional: whether the source also takes its one feature as an array [N].
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.

@@ -193,6 +193,7 @@ class SparseRows:
 
     def __init__(self, matrix: Any, absent: float):
         rows = matrix.tocsr()
+        self.format = matrix.format
         self.matrix = rows if absent == 0 or rows.dtype.kind == "f" else rows.astype(np.float64)
         self.absent = absent
 

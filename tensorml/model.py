@@ -19,6 +19,7 @@ from tensorml.frames import FRAMES, Batch, Schema, as_column, names_differ, read
 from tensorml.graph import Graph
 from tensorml.programs import Programs, csr_matrix
 
+CSR_ALONE = "dense of csr"
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
 
 
@@ -183,6 +184,8 @@ class TensorModel:
         self._require_rows(batch, reader)
         if batch.origin == "sparse" and not (known.sparse and (method != "transform" or known.sparse_transform)):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
+        if batch.origin == "sparse" and known.sparse_transform == CSR_ALONE and batch.arrays["x"].format == "csc":
+            raise InputError(f"{reader} reads a CSC matrix in the wrong order. Pass X.tocsr().")
         if batch.origin == "sparse" and not known.sparse_nan and batch.arrays["x"].stores_nan():
             raise InputError(
                 f"Input X contains NaN in a sparse matrix; {reader} reads it there in another way, if at all."

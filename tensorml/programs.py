@@ -18,12 +18,14 @@ from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops import (
     BatchSecond,
     Columns,
+    FlatRow,
     HostOp,
     Label,
     LabelColumns,
     OneHot,
     Paths,
     Reshape,
+    Scatter,
     Sparse,
     Table,
     Take,
@@ -80,8 +82,9 @@ class Decoding:
 
     classes: the labels; for an output of several columns (`columns`), those of each. library: of the DataFrame, with
     the `names` and `dtypes` of its columns; `indexed`: it takes the row labels of the caller's frame. batch_second: the
-    first two dimensions are exchanged. paths: of trees, from the leaves. sizes: the numbers are the codes of a one-hot
-    matrix, as in `ops.OneHot`, of dtype `dtypes[0]`.
+    first two dimensions are exchanged. flat_row: a single row comes without its first dimension. paths: of trees, from
+    the leaves. sizes: the numbers are the codes of a one-hot matrix, as in `ops.OneHot`, of dtype `dtypes[0]`.
+    width: they are those of an `ops.Scatter` of so many columns.
     """
 
     classes: tuple[np.ndarray, ...] = ()
@@ -92,8 +95,10 @@ class Decoding:
     dtypes: tuple[np.dtype, ...] = ()
     indexed: bool = False
     batch_second: bool = False
+    flat_row: bool = False
     paths: PathTable | None = None
     sizes: tuple[int, ...] = ()
+    width: int = 0
 
     def __call__(self, value: Any, index: Any = None) -> Any:
         """What the caller gets. index: the row labels of the caller's frame, None if it has none."""
@@ -103,10 +108,14 @@ class Decoding:
             return np.column_stack([classes[on_host(value)[:, k]] for k, classes in enumerate(self.classes)])
         if self.classes:
             return self.classes[0][on_host(value)]
+        if self.sparse and self.width:
+            return scattered(on_host(value), self.width, self.dtypes[0])
         if self.sparse:
             return one_hot(on_host(value), self.sizes, self.dtypes[0]) if self.sizes else csr_matrix(on_host(value))
         if self.paths is not None:
             return self.paths(on_host(value))
+        if self.flat_row and len(value) == 1:
+            return value[0]
         return value.swapaxes(0, 1) if self.batch_second else value
 
 
@@ -123,6 +132,13 @@ def one_hot(codes: np.ndarray, sizes: tuple[int, ...], dtype: np.dtype) -> Any:
     columns = (codes.astype(np.int64) + np.cumsum([0, *sizes[:-1]]))[known]
     rows = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
     return csr_matrix((np.ones(len(columns), dtype), columns, rows), shape=(len(codes), sum(sizes)))
+
+
+def scattered(pairs: np.ndarray, width: int, dtype: np.dtype) -> Any:
+    """The CSR matrix of `ops.Scatter`, zeros stored. pairs: [N, 2 * K], the values, then their columns."""
+    values, index = np.split(pairs, 2, axis=1)
+    rows = np.arange(0, values.size + 1, max(1, values.shape[1]))
+    return csr_matrix((values.astype(dtype).ravel(), index.astype(np.int64).ravel(), rows), shape=(len(pairs), width))
 
 
 def frame(library: str, value: np.ndarray, names: tuple[str, ...], dtypes: tuple[np.dtype, ...], index: Any) -> Any:
@@ -293,7 +309,7 @@ def host_columns(graph: Graph) -> dict[str, HostOp]:
 
 def _bare(op: Op) -> Op | None:
     match op:
-        case Untyped(x=x) | Sparse(x=x) | BatchSecond(x=x):
+        case Untyped(x=x) | Sparse(x=x) | BatchSecond(x=x) | FlatRow(x=x):
             return x
         case Table(parts=parts):
             return concat(parts)
@@ -310,6 +326,8 @@ def _numeric(op: Op) -> Op:
             return leaves
         case Sparse(x=OneHot(x=codes, sizes=sizes)) if sizes:
             return codes
+        case Sparse(x=Scatter(index=index, value=value)):
+            return concat((value, index))
     return op
 
 
@@ -327,10 +345,14 @@ def decoding(op: Op) -> Decoding:
             return Decoding(classes, columns=True)
         case Sparse(x=OneHot(sizes=sizes, dtype_=dtype)) if sizes:
             return Decoding(sparse=True, sizes=sizes, dtypes=(dtype,))
+        case Sparse(x=Scatter(columns_=width, value=value)):
+            return Decoding(sparse=True, width=width, dtypes=(value.dtype,))
         case Sparse():
             return Decoding(sparse=True)
         case BatchSecond():
             return Decoding(batch_second=True)
+        case FlatRow():
+            return Decoding(flat_row=True)
         case Paths(parent=parent, leaf=leaf, starts=starts, single=single, index=index):
             return Decoding(paths=PathTable(parent, leaf, starts, single, index))
         case Table(names=names, library=library, indexed=indexed):

@@ -46,6 +46,8 @@ ROW = Const(np.array([1.5, -2.0, 0.25, 3.0]))
 ROW32 = Const(ROW.value.astype(np.float32))
 WEIGHTS = Const(np.random.default_rng(1).normal(size=(4, 3)))
 CLASSES = np.array([3, 5, 8])
+GRAM = Const(WEIGHTS.value @ WEIGHTS.value.T + np.eye(4))
+PARTS = Const(np.abs(WEIGHTS.value.T))
 
 
 def random_trees(codes: Op, trees: int, depth: int, largest: int, seed: int = 0) -> ops.Descend:
@@ -188,6 +190,17 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "pairwise coupling": (ops.PairwiseCoupling(ops.Columns(ops.Sigmoid(X["plain"]), np.arange(3)), 3), 1e-10),
     "pairwise coupling of 2 classes": (ops.PairwiseCoupling(ops.Columns(ops.Sigmoid(X["plain"]), [0]), 2), 1e-10),
     "circular product": (ops.CircularProduct(ops.Reshape(X["plain"], (2, 2))), 1e-10),
+    "non-negative descent": (ops.NonNegativeDescent(X["plain"], GRAM, np.arange(4)[None, ::-1], 1e-4, 50), 1e-9),
+    "multiplicative updates": (
+        ops.MultiplicativeUpdates(X["positive"], PARTS, 1.0, 0.01, 0.02, 1.0, 1e-4, 40, divergence=True),
+        1e-9,
+    ),
+    "multiplicative updates of beta 0.5 by their change": (
+        ops.MultiplicativeUpdates(X["positive"], PARTS, 0.5, 0.0, 0.0, 1 / 1.5, 1e-3, 20, divergence=False),
+        1e-9,
+    ),
+    "topic weights": (ops.TopicWeights(X["positive"], PARTS, 0.3, 100, 1e-3), 1e-9),
+    "matching pursuit": (ops.MatchingPursuit(X["plain"], GRAM, 3, 2e-16), 1e-9),
     "reduce sum": (ops.ReduceSum(X["plain"]), 1e-12),
     "reduce sum of integers": (ops.ReduceSum(X["integer"]), 0),
     "reduce max": (ops.ReduceMax(X["special"]), 0),

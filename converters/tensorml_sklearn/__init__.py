@@ -1,15 +1,36 @@
 """What scikit-learn's models mean. The converter of `sklearn.X.Y` is in the module `X`."""
 
+from tensorml_sklearn import calibration as calibration
+from tensorml_sklearn import cluster as cluster
 from tensorml_sklearn import compose as compose
+from tensorml_sklearn import covariance as covariance
+from tensorml_sklearn import cross_decomposition as cross_decomposition
 from tensorml_sklearn import decomposition as decomposition
+from tensorml_sklearn import discriminant_analysis as discriminant_analysis
+from tensorml_sklearn import dummy as dummy
 from tensorml_sklearn import ensemble as ensemble
+from tensorml_sklearn import feature_extraction as feature_extraction
 from tensorml_sklearn import feature_selection as feature_selection
+from tensorml_sklearn import frozen as frozen
 from tensorml_sklearn import impute as impute
+from tensorml_sklearn import isotonic as isotonic
+from tensorml_sklearn import kernel_approximation as kernel_approximation
+from tensorml_sklearn import kernel_pca as kernel_pca
+from tensorml_sklearn import kernel_ridge as kernel_ridge
 from tensorml_sklearn import linear_model as linear_model
+from tensorml_sklearn import manifold as manifold
+from tensorml_sklearn import mixture as mixture
 from tensorml_sklearn import model_selection as model_selection
+from tensorml_sklearn import multiclass as multiclass
+from tensorml_sklearn import multioutput as multioutput
+from tensorml_sklearn import naive_bayes as naive_bayes
+from tensorml_sklearn import neighbors as neighbors
+from tensorml_sklearn import neural_network as neural_network
 from tensorml_sklearn import pipeline as pipeline
 from tensorml_sklearn import preprocessing as preprocessing
+from tensorml_sklearn import random_projection as random_projection
 from tensorml_sklearn import svm as svm
 from tensorml_sklearn import tree as tree
 from tensorml_sklearn.describe import contained as contained
 from tensorml_sklearn.describe import describe as describe
+from tensorml_sklearn.unsupported import REFUSED as REFUSED

@@ -26,7 +26,7 @@ from tensorml.errors import InputError
 from tensorml.frames import OBJECT, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Op
 from tensorml.ops import Columns, Table, Untyped, concat, full
-from tensorml_sklearn.describe import SPARSE_TRANSFORM, container, contained, finite
+from tensorml_sklearn.describe import SPARSE_TRANSFORM, contained, container, finite
 from tensorml_sklearn.pipeline import framed, outputs_of
 
 Elimination = RFE | RFECV
@@ -137,7 +137,7 @@ def of_sparse(model: SelectorMixin) -> str:
 
     Source: sklearn.feature_selection.SelectorMixin._transform.
     """
-    return "sparse" if model.get_support().any() else "dense"
+    return "csr" if model.get_support().any() else "dense"
 
 
 SPARSE_TRANSFORM.update(dict.fromkeys((*SELECTORS, RFE, RFECV), of_sparse))

@@ -203,6 +203,20 @@ class BatchSecond(Op):
         return operands[0]
 
 
+class FlatRow(Op):
+    """`x`, which the caller gets as [C] where the batch is a single row. x: [N, C]."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        if len(self.x.shape) != 2:
+            raise GraphTypeError(f"FlatRow does not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return operands[0]
+
+
 class Paths(Op):
     """The nodes on the way to each row's leaves, which the caller gets as a SciPy CSR matrix of ones, a column a node.
 

@@ -4,9 +4,21 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
-from sklearn.decomposition import PCA
+from sklearn.base import clone
+from sklearn.decomposition import (
+    PCA,
+    FactorAnalysis,
+    FastICA,
+    IncrementalPCA,
+    MiniBatchSparsePCA,
+    SparsePCA,
+    TruncatedSVD,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer
 
 import tensorml
 from tensorml.errors import InputError, NotFittedError
@@ -133,3 +145,99 @@ def test_other_widths_no_rows_and_unfitted_models_are_refused() -> None:
     for width in (1, 8):
         with pytest.raises(InputError, match=f"X has {width} features, but PCA.inverse_transform is expecting 3"):
             model.inverse_transform(np.ones((2, width)))
+
+
+MIXED = RNG.laplace(size=(120, 8)) @ RNG.normal(size=(8, 8))
+LINEAR: dict[str, Any] = {
+    "incremental PCA": IncrementalPCA(3, batch_size=40),
+    "incremental PCA, whitened": IncrementalPCA(3, whiten=True),
+    "truncated SVD": TruncatedSVD(3, random_state=0),
+    "truncated SVD by arpack": TruncatedSVD(2, algorithm="arpack", random_state=0),
+    "ICA": FastICA(3, random_state=0, tol=1e-3),
+    "ICA of any variance": FastICA(3, whiten="arbitrary-variance", random_state=0, tol=1e-3),
+    "ICA of all, by eigh, in parallel": FastICA(whiten_solver="eigh", fun="exp", random_state=0, tol=1e-2),
+    "ICA one by one": FastICA(2, algorithm="deflation", fun="cube", random_state=0, tol=1e-2),
+    "ICA without whitening": FastICA(whiten=False, random_state=0, tol=1e-1),
+    "factors": FactorAnalysis(3),
+    "factors, rotated": FactorAnalysis(3, rotation="varimax", svd_method="lapack"),
+    "factors, one for each feature": FactorAnalysis(8, rotation="quartimax"),
+    "sparse PCA": SparsePCA(3, random_state=0, max_iter=20),
+    "sparse PCA of a strong ridge": SparsePCA(3, ridge_alpha=5.0, random_state=0, max_iter=20),
+    "sparse PCA of more components than features": SparsePCA(10, random_state=0, max_iter=3),
+    "sparse PCA by mini-batches": MiniBatchSparsePCA(3, random_state=0, max_iter=20),
+}
+
+
+def silently(source: Any, *data: Any) -> Any:
+    """The source, fitted, whatever it says of its convergence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return source.fit(*data)
+
+
+@pytest.mark.parametrize("fitted_on", ["float64", "float32"])
+@pytest.mark.parametrize("name", LINEAR)
+def test_projections_agree_within_rounding_there_and_back(executor: str, name: str, fitted_on: str) -> None:
+    source = silently(clone(LINEAR[name]), MIXED.astype(fitted_on))
+    for dtype in ("float64", "float32"):
+        narrow = "float32" in (fitted_on, dtype)
+        assert_same(
+            source, MIXED.astype(dtype), executor, rtol=2e-3 if narrow else 1e-10, atol=1e-3 if narrow else 1e-9
+        )
+    model = tensorml.convert(source, executor=executor)
+    actual = model.transform(MIXED[:1])
+    assert_equal_outputs(actual, source.transform(MIXED[:1]), "transform", rtol=2e-3, atol=1e-3)
+    assert actual.ndim == (1 if "sparse" in name else 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "int8", "bool"])
+@pytest.mark.parametrize("name", ["incremental PCA", "truncated SVD", "ICA", "factors", "sparse PCA"])
+@pytest.mark.parametrize("fitted_on", ["float64", "float32"])
+def test_projections_promote_other_dtypes_as_numpy_does(executor: str, name: str, dtype: str, fitted_on: str) -> None:
+    source = silently(clone(LINEAR[name]), MIXED.astype(fitted_on))
+    tolerance = 1e-9 if fitted_on == "float64" else 1e-3
+    assert_same(source, (MIXED * 3).astype(dtype), executor, rtol=tolerance, atol=tolerance)
+    if hasattr(source, "inverse_transform"):
+        z = (RNG.normal(size=(9, source._n_features_out)) * 3).astype(dtype)
+        actual = tensorml.convert(source, executor=executor).inverse_transform(z)
+        assert_equal_outputs(actual, source.inverse_transform(z), "back", tolerance, tolerance)
+
+
+@pytest.mark.parametrize("source", [PCA(3), IncrementalPCA(3), TruncatedSVD(3, random_state=0)])
+def test_sparse_matrices_are_projected_to_dense_rows(executor: str, source: Any) -> None:
+    rows = csr_matrix(np.where(RNG.random(MIXED.shape) < 0.6, 0, MIXED))
+    for matrix in (rows, rows.tocsc(), rows.astype(np.float32)):
+        model = clone(source).fit(rows.toarray())
+        actual = tensorml.convert(model, executor=executor).transform(matrix)
+        assert_equal_outputs(actual, model.transform(matrix), "transform", 1e-4, 1e-5)
+
+
+def test_a_sparse_step_is_projected(executor: str) -> None:
+    x = np.random.default_rng(1).normal(size=(80, 3))
+    for last in (TruncatedSVD(2, random_state=0), PCA(2, svd_solver="arpack", random_state=0)):
+        source = make_pipeline(KBinsDiscretizer(4, strategy="uniform"), last).fit(x)
+        assert_equal_outputs(
+            tensorml.convert(source, executor=executor).transform(x), source.transform(x), "transform", 1e-10, 1e-10
+        )
+
+
+@pytest.mark.parametrize("name", ["truncated SVD", "ICA", "factors", "sparse PCA"])
+def test_what_projections_refuse(executor: str, name: str) -> None:
+    source = silently(clone(LINEAR[name]), MIXED)
+    model = tensorml.convert(source, executor=executor)
+    with pytest.raises(InputError, match="contains NaN"):
+        model.transform(np.full((2, 8), np.nan))
+    with pytest.raises(InputError, match="contains infinity"):
+        model.transform(np.full((2, 8), np.inf))
+    with pytest.raises(InputError, match="X has 7 features, but"):
+        model.transform(MIXED[:, :7])
+    if hasattr(source, "inverse_transform"):
+        with pytest.raises(InputError, match="inverse_transform is expecting 3"):
+            model.inverse_transform(MIXED)
+
+
+def test_projections_return_frames(executor: str) -> None:
+    frame = pd.DataFrame(MIXED, columns=list("abcdefgh"), index=np.arange(120)[::-1])
+    source = silently(FastICA(2, random_state=0, tol=1e-2), frame).set_output(transform="pandas")
+    actual = tensorml.convert(source, executor=executor).transform(frame)
+    pd.testing.assert_frame_equal(actual, source.transform(frame), rtol=1e-10)

@@ -39,7 +39,8 @@ from tests.parity import assert_equal_outputs, assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # the logarithm of a probability of 0
 
-X, Y = make_classification(80, 8, n_informative=4, random_state=0)
+DATA: Any = make_classification(80, 8, n_informative=4, random_state=0)
+X, Y = DATA
 COUNTS = np.random.default_rng(0).poisson(1.0, size=(80, 8))
 LABELS = np.array(["no", "yes"])[Y]
 FRAME = pd.DataFrame(X, columns=list("abcdefgh"), index=np.arange(100, 180))
@@ -99,7 +100,7 @@ def fitted(selector: Any, x: Any = X, y: Any = Y) -> Any:
 @pytest.mark.parametrize("name", SELECTORS)
 def test_selected_columns_and_predictions_are_the_same(executor: str, name: str) -> None:
     model = fitted(SELECTORS[name])
-    assert 0 < model.get_support().sum()
+    assert model.get_support().sum() > 0
     rtol = 1e-12 if hasattr(model, "decision_function") or hasattr(model, "predict_proba") else 0.0
     assert_same(model, X, executor, rtol=rtol)
     assert_same(model, X[:1], executor, rtol=rtol)
@@ -152,7 +153,7 @@ def test_nan_and_infinity_are_refused_where_the_source_refuses_them(executor: st
     source = fitted(SelectKBest(k=2))
     rows = X.copy()
     rows[3, 1] = value
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="contains"):
         source.transform(rows)
     with pytest.raises(InputError, match="Input X contains"):
         tensorml.convert(source, executor=executor).transform(rows)
