@@ -261,6 +261,47 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     ),
 }
 
+KEYS = np.array([-4, -4, 0, 2, -1, 5])
+HALVES = np.array([-1.0, 0.5, 0.5, 2.0, -3.0, 3.0, 0.25])
+HOLES = ops.Where(X["flag"], X["plain"], Const(np.array(np.nan)))
+DONORS = np.where(np.random.default_rng(4).random((9, 4)) < 0.3, np.nan, np.random.default_rng(5).normal(size=(9, 4)))
+SAMPLES |= {
+    "position": (ops.Position(X["integer"], KEYS, np.array([0, 4, 4, 6, 6]), np.array([-1, -1, -1, -1])), 0),
+    "position of floats": (
+        ops.Position(X["category"], KEYS.astype(float), np.array([0, 4, 4, 6, 6]), np.array([4, -1, -1, 0])),
+        0,
+    ),
+    "expm1": (ops.Expm1(X["special"]), 1e-14),
+    "exp2": (ops.Exp2(X["special"]), 1e-14),
+    "log2": (ops.Log2(X["special"]), 1e-14),
+    "log10": (ops.Log10(X["special"]), 1e-14),
+    "tan": (ops.Tan(X["plain"]), 1e-13),
+    "atan": (ops.Atan(X["special"]), 1e-14),
+    "sinh": (ops.Sinh(X["special"]), 1e-13),
+    "cosh": (ops.Cosh(X["special"]), 1e-13),
+    "asinh": (ops.Asinh(X["plain"]), 1e-13),
+    "floor": (ops.Floor(X["special"]), 0),
+    "ceil": (ops.Ceil(X["special"]), 0),
+    "round": (ops.Round(ops.Mul(X["special"], Const(np.array(0.5)))), 0),
+    "trunc": (ops.Trunc(X["special"]), 0),
+    "sign": (ops.Sign(X["special"]), 0),
+    "sign of integers": (ops.Sign(X["integer"]), 0),
+    "normal cdf": (ops.NormalCdf(X["special"]), 1e-13),
+    "normal quantile": (ops.NormalQuantile(ops.Sigmoid(X["plain"])), 1e-13),
+    "mod": (ops.Mod(X["plain"], ROW), 0),
+    "interpolate": (
+        ops.Interpolate(HOLES, HALVES[:6], np.arange(6.0) ** 2, np.array([0, 3, 4, 5, 6])),
+        0,
+    ),
+    "b-spline": (ops.BSpline(HOLES, np.sort(np.random.default_rng(6).normal(size=(4, 9))), 2, True), 0),
+    "b-spline within its knots": (
+        ops.BSpline(X["plain"], np.sort(np.random.default_rng(6).normal(size=(4, 9))), 3, False),
+        0,
+    ),
+    "neighbor imputation": (ops.NeighborImputation(HOLES, DONORS, np.arange(4.0), 3, False), 1e-9),
+    "neighbor imputation by distance": (ops.NeighborImputation(HOLES, DONORS, np.arange(4.0), 20, True), 1e-9),
+}
+
 # Operators that stand at outputs only: the host takes them off before a graph is compiled.
 AT_OUTPUTS: dict[str, Op] = {
     "label": ops.Label(ops.ArgMax(ops.Columns(X["plain"], np.arange(3))), np.array(["a", "b", "c"])),

@@ -69,7 +69,9 @@ def grouped(model: Any, columns: Sequence[Op], numbers: Sequence[int]) -> dict[t
     for i in numbers:
         known = model.categories_[i].dtype
         if known.kind not in NUMBERS:
-            raise InputError(f"column {i} holds numbers; {type(model).__name__} was fitted on strings or objects there.")
+            raise InputError(
+                f"column {i} holds numbers; {type(model).__name__} was fitted on strings or objects there."
+            )
         dtype = np.result_type(columns[i].dtype, known)
         if dtype == np.dtype(np.uint64):
             raise InputError(f"column {i} holds unsigned integers of 64 bits. Convert it: X.astype('int64').")

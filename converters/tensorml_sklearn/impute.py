@@ -5,15 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.impute._iterative import IterativeImputer  # sklearn.impute offers it after an import for experiments
 
-from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
+from tensorml.converter import Outputs, apply, converter, fitted_attribute, unsupported
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
-from tensorml.ops import Columns, Equal, IsNaN, Not, Require, Untyped, Where, cast, concat, full
+from tensorml.ops import (
+    Columns,
+    Equal,
+    IsNaN,
+    NeighborImputation,
+    Not,
+    Or,
+    Require,
+    Reshape,
+    Untyped,
+    Where,
+    cast,
+    concat,
+    full,
+)
 from tensorml_sklearn.describe import VERSION, finite, floating
 
-BOOL, FLOAT64 = np.dtype(bool), np.dtype(np.float64)
+BOOL, FLOAT32, FLOAT64 = np.dtype(bool), np.dtype(np.float32), np.dtype(np.float64)
+Imputer = SimpleImputer | KNNImputer | IterativeImputer
 
 
 def is_nan(value: Any) -> bool:
@@ -29,7 +45,7 @@ def is_pandas_na(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ == "NAType"
 
 
-def indicated(model: SimpleImputer) -> np.ndarray:
+def indicated(model: Imputer) -> np.ndarray:
     """The columns that have an indicator column: those with missing values in fit. int64."""
     return np.asarray(fitted_attribute(fitted_attribute(model, "indicator_"), "features_"), np.int64)
 
@@ -96,11 +112,19 @@ def simple_imputer(model: SimpleImputer, x: Op) -> Outputs:
     if missing is not None:
         mask = missing if len(kept) == x.columns else Columns(missing, kept)
         parts[0] = Where(mask, Const(replacements(model, kept, x.dtype)), parts[0])
-    if model.add_indicator:
-        features = indicated(model)
-        absent = full(x, (len(features),), 0.0, x.dtype)
-        parts.append(absent if missing is None else cast(Columns(missing, features), x.dtype))
-    return {"transform": concat(parts)}
+    return {"transform": with_indicator(model, x, missing, parts[0])}
+
+
+def with_indicator(model: Imputer, x: Op, missing: Op | None, imputed: Op) -> Op:
+    """The imputed columns, then those of the indicator if the imputer has one, in the dtype of x.
+
+    missing: bool [N, F], None where nothing can be. Source: sklearn.impute._base._BaseImputer._concatenate_indicator.
+    """
+    if not model.add_indicator:
+        return imputed
+    features = indicated(model)
+    absent = full(x, (len(features),), 0.0, imputed.dtype)
+    return concat([imputed, absent if missing is None else cast(Columns(missing, features), imputed.dtype)])
 
 
 def checked_input(model: SimpleImputer, x: Op) -> Op:
@@ -113,13 +137,7 @@ def checked_input(model: SimpleImputer, x: Op) -> Op:
         raise unsupported(
             model, "it was fitted on strings or objects", "Impute those columns before the model, and fit on numbers"
         )
-    marker = model.missing_values
-    if not is_nan(marker) and not isinstance(marker, int | float | np.integer | np.floating):
-        raise unsupported(
-            model,
-            f"missing_values={marker!r} is not a number, and the data are",
-            "Fit it with a number, or numpy.nan, for missing_values",
-        )
+    check_marker(model)
     keeps_dtype = model.strategy in ("most_frequent", "constant")
     if keeps_dtype and isinstance(x, Untyped) and x.container == "objects":
         raise InputError(f"SimpleImputer(strategy={model.strategy!r}) would return an array of objects. Pass numbers.")
@@ -129,6 +147,17 @@ def checked_input(model: SimpleImputer, x: Op) -> Op:
     if model.strategy == "constant":
         check_fill_dtype(model, x.dtype)
     return finite(model, x, nan=is_nan(model.missing_values))
+
+
+def check_marker(model: Imputer | MissingIndicator) -> None:
+    """Raise UnsupportedModelError if missing values are not marked by a number."""
+    marker = model.missing_values
+    if not is_nan(marker) and not isinstance(marker, int | float | np.integer | np.floating):
+        raise unsupported(
+            model,
+            f"missing_values={marker!r} is not a number, and the data are",
+            "Fit it with a number, or numpy.nan, for missing_values",
+        )
 
 
 def check_fill_dtype(model: SimpleImputer, dtype: np.dtype) -> None:
@@ -144,7 +173,7 @@ def check_fill_dtype(model: SimpleImputer, dtype: np.dtype) -> None:
         )
 
 
-def missing_mask(model: SimpleImputer, x: Op) -> Op | None:
+def missing_mask(model: Imputer | MissingIndicator, x: Op) -> Op | None:
     """Where x is missing: bool [N, F]; None where no value of this dtype can be.
 
     Source: sklearn.utils._mask._get_dense_mask: NaN, or `x == missing_values` with NumPy's promotion.
@@ -181,3 +210,141 @@ def replacements(model: SimpleImputer, kept: np.ndarray, dtype: np.dtype) -> np.
         if VERSION >= (1, 8):
             values = values.astype(fitted_attribute(model, "_fill_dtype"))
         return values.astype(dtype)
+
+
+@converter(MissingIndicator)
+def missing_indicator(model: MissingIndicator, x: Op) -> Outputs:
+    """Where values are missing, in the columns that had missing ones in fit, or in all.
+
+    x: [N, F] of numbers; result: bool [N, columns].
+    Source: sklearn.impute.MissingIndicator.transform.
+    """
+    if model.sparse is True:
+        raise unsupported(
+            model, "its result is a sparse matrix in CSC format (sparse=True)", "Fit it with sparse=False"
+        )
+    if model._precomputed:
+        raise unsupported(model, "it was fitted on a mask inside an imputer", "Convert the imputer, or fit it on data")
+    check_marker(model)
+    x = finite(model, x.x if isinstance(x, Untyped) else x, nan=is_nan(model.missing_values))
+    if x.dtype.kind == "b":
+        raise InputError("MissingIndicator does not support data with dtype bool. Convert it to a number first.")
+    missing = missing_mask(model, x)
+    mask = full(x, (x.columns,), 0.0, BOOL) if missing is None else missing
+    if model.features == "all":
+        return {"transform": mask}
+    features = np.asarray(fitted_attribute(model, "features_"), np.int64)
+    others = np.setdiff1d(np.arange(x.columns), features)
+    if model.error_on_new and len(others):
+        words = "have missing values in transform but have no missing values in fit."
+        mask = Require(mask, Not(Columns(mask, others)), f"Some of the features {others.tolist()} {words}")
+    return {"transform": Columns(mask, features)}
+
+
+def marked_missing(model: KNNImputer | IterativeImputer, x: Op) -> tuple[Op, Op]:
+    """The input of floats as the imputer checks it, and where it is missing.
+
+    Source: the call of validate_data in the imputers' transform.
+    """
+    check_marker(model)
+    x = finite(model, floating(x), nan=is_nan(model.missing_values))
+    missing = missing_mask(model, x)
+    return x, full(x, (x.columns,), 0.0, BOOL) if missing is None else missing
+
+
+@converter(KNNImputer)
+def knn_imputer(model: KNNImputer, x: Op) -> Outputs:
+    """The input with missing values replaced by means over the nearest rows of `fit` that have them.
+
+    x: [N, F]; result: [N, kept columns + indicator columns], the same dtype, float64 for integers.
+    Source: sklearn.impute.KNNImputer.transform: distances in float32 if both x and the rows of `fit` are.
+    """
+    if callable(model.metric) or callable(model.weights):
+        name = "metric" if callable(model.metric) else "weights"
+        raise unsupported(
+            model, f"{name} is a Python function", "Use metric='nan_euclidean', weights 'uniform', 'distance'"
+        )
+    x, missing = marked_missing(model, x)
+    rows, lacks = np.asarray(fitted_attribute(model, "_fit_X")), np.asarray(model._mask_fit_X)
+    dtype = FLOAT32 if x.dtype == rows.dtype == FLOAT32 else FLOAT64
+    marked = np.where(lacks, np.nan, rows).astype(dtype)
+    means = np.array([column.mean() for column in np.ma.array(rows, mask=lacks).T], dtype)
+    z = Where(missing, Const(np.asarray(np.nan, dtype)), cast(x, dtype))
+    imputed = NeighborImputation(z, marked, means, int(model.n_neighbors), model.weights == "distance")
+    filled, valid = Where(missing, cast(imputed, x.dtype), x), np.asarray(model._valid_mask)
+    if model.keep_empty_features:
+        filled = filled if valid.all() else Where(Const(valid), filled, Const(np.zeros((), x.dtype)))
+    else:
+        filled = filled if valid.all() else Columns(filled, np.flatnonzero(valid))
+    return {"transform": with_indicator(model, x, missing, filled)}
+
+
+@converter(IterativeImputer, steps=lambda model: [(f"of feature {t.feat_idx}", t.estimator) for t in chain_of(model)])
+def iterative_imputer(model: IterativeImputer, x: Op) -> Outputs:
+    """The initial fill, then each round's predictions of each feature from the others, one after the other.
+
+    x: [N, F]; result: [N, kept columns + indicator columns], the same dtype, float64 for integers. A row that misses
+    all columns is refused: whether scikit-learn imputes it depends on whether another row has a value.
+    Source: sklearn.impute.IterativeImputer.transform.
+    """
+    if model.sample_posterior:
+        raise unsupported(model, "sample_posterior=True draws random values", "Fit it with sample_posterior=False")
+    x, missing = marked_missing(model, x)
+    initial = apply(model.initial_imputer_, x, step="initial_imputer_")["transform"]
+    empty = np.asarray(model._is_empty_feature)
+    kept = np.arange(len(empty)) if model.keep_empty_features else np.flatnonzero(~empty)
+    if initial.columns != len(kept):  # until 1.7 the strategy "constant" kept them
+        initial = Columns(initial, kept)
+    absent = missing if len(kept) == len(empty) else Columns(missing, kept)
+    if model.keep_empty_features and empty.any():
+        absent = Where(Const(~empty), absent, Const(np.zeros((), BOOL)))
+    elif chain_of(model):
+        words = "a row misses all columns; what becomes of it depends on the other rows."
+        initial = Require(initial, some(Not(absent)), words)
+    filled = initial
+    for i, (feature, neighbors, estimator) in enumerate(chain_of(model)):
+        filled = imputed_feature(
+            model, filled, Columns(absent, np.array([feature])), (i, feature, neighbors, estimator)
+        )
+    return {"transform": with_indicator(model, x, missing, cast(filled, x.dtype))}
+
+
+def chain_of(model: IterativeImputer) -> list[Any]:
+    """The fitted models, each with the feature that it predicts and those that it reads, in their order."""
+    return list(fitted_attribute(model, "imputation_sequence_")) if model.n_iter_ else []
+
+
+def some(mask: Op) -> Op:
+    """Whether a row holds a true element. mask: bool [N, C]; result: bool [N, 1]."""
+    columns = [Columns(mask, np.array([k])) for k in range(mask.columns)]
+    while len(columns) > 1:
+        columns = [
+            *(Or(a, b) for a, b in zip(columns[::2], columns[1::2], strict=False)),
+            *columns[len(columns) // 2 * 2 :],
+        ]
+    return columns[0]
+
+
+def imputed_feature(model: IterativeImputer, filled: Op, absent: Op, link: tuple[int, int, np.ndarray, Any]) -> Op:
+    """All columns, one of them predicted where it is absent. filled: [N, F]; absent: bool [N, 1].
+
+    link: its place in the chain, the feature, those that predict it, the fitted model.
+    Source: sklearn.impute.IterativeImputer._impute_one_feature.
+    """
+    place, feature, neighbors, estimator = link
+    outputs = apply(estimator, Columns(filled, np.asarray(neighbors, np.int64)), step=f"imputation_sequence_[{place}]")
+    predicted = Reshape(outputs["predict"], (1,))
+    low, high = (np.asarray(limit)[feature] for limit in (model._min_value, model._max_value))
+    predicted = cast(clipped(predicted, low, high), filled.dtype)
+    own = Columns(filled, np.array([feature]))
+    order = np.arange(filled.columns)
+    order[feature] = filled.columns
+    return Columns(concat([filled, Where(absent, predicted, own)]), order)
+
+
+def clipped(x: Op, low: np.floating, high: np.floating) -> Op:
+    """x, not below `low` and not above `high`, with NumPy's promotion of dtypes. Source: numpy.clip."""
+    dtype = np.result_type(x.dtype, np.asarray(low), np.asarray(high))
+    x, bottom, top = cast(x, dtype), Const(np.asarray(low, dtype)), Const(np.asarray(high, dtype))
+    x = Where(x < bottom, bottom, x)
+    return Where(x > top, top, x)

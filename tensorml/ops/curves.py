@@ -164,7 +164,8 @@ class Interpolate(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         (x,) = operands
-        return np.column_stack([np.interp(x[:, k], *self.column(k)) for k in range(x.shape[1])])
+        line = np.column_stack([np.interp(x[:, k], *self.column(k)) for k in range(x.shape[1])])
+        return np.where(np.isnan(x), x, line)  # numpy.interp is not NaN there if there is one point alone
 
 
 class BSpline(Op):
@@ -207,7 +208,7 @@ class BSpline(Op):
             result[rows, f, columns] = splines
             outside = (value < knots[self.degree]) | (value > knots[last + 1])
             result[np.isnan(value) | (outside & (not self.extrapolate)), f] = np.nan
-        return result.reshape(len(x), -1)
+        return result.reshape(len(x), self.columns)
 
 
 def de_boor(x: np.ndarray, knots: np.ndarray, place: np.ndarray, degree: int) -> np.ndarray:

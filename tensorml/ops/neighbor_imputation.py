@@ -39,7 +39,7 @@ class NeighborImputation(Op):
         result, missing = x.copy(), np.isnan(x)
         with np.errstate(all="ignore"):
             distances = nan_distances(x, self.rows)
-            for column in np.flatnonzero(~np.isnan(self.rows).all(axis=0)):
+            for column in np.flatnonzero(~np.isnan(self.rows).all(axis=0)).tolist():
                 receivers = np.flatnonzero(missing[:, column])
                 donors = np.flatnonzero(~np.isnan(self.rows[:, column]))
                 result[receivers, column] = self.imputed(distances[receivers][:, donors], donors, column)

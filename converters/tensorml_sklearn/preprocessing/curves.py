@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import PowerTransformer, QuantileTransformer
 
-from tensorml.converter import Outputs, apply, apply_inverse, converter, fitted, fitted_attribute, unsupported
+from tensorml.converter import Outputs, apply, apply_inverse, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import (
     Equal,
     Exp,
     Expm1,
     Interpolate,
-    IsNaN,
     Log,
     Log1p,
     NormalCdf,
@@ -92,8 +91,8 @@ def quantile_transformer_inverse(model: QuantileTransformer, z: Op) -> Op:
 def quantile_transformer(model: QuantileTransformer, x: Op) -> Outputs:
     """The share of the fitted values below each value, between quantiles by lines; for "normal" its normal quantile.
 
-    x: [N, F]; result: the same type, float64 for integers. Lines are followed upwards and downwards, and the mean of the
-    two is taken, which differs where quantiles are equal.
+    x: [N, F]; result: the same type, float64 for integers. Lines are followed upwards and downwards, and the mean of
+    the two is taken, which differs where quantiles are equal.
     Source: sklearn.preprocessing.QuantileTransformer.transform: each step is rounded to the dtype of x.
     """
     x = scaler_input(model, x)
@@ -220,7 +219,9 @@ def power_transformer(model: PowerTransformer, x: Op) -> Outputs:
     x, lambdas = scaler_input(model, x), lambdas_of(model)
     if model.method == "box-cox":
         positive = Not(x <= Const(np.zeros((), x.dtype)))
-        x = box_cox(Require(x, positive, "The Box-Cox transformation can only be applied to strictly positive data"), lambdas)
+        x = box_cox(
+            Require(x, positive, "The Box-Cox transformation can only be applied to strictly positive data"), lambdas
+        )
     else:
         x = yeo_johnson(x, lambdas, by_power=hasattr(model, "_yeo_johnson_transform"))
     return apply(model._scaler, x) if model.standardize else {"transform": x}

@@ -44,13 +44,17 @@ def known_positions(model: OneHotEncoder | OrdinalEncoder, x: Op | Frame) -> Op:
     place = positions(model, x)
     if model.handle_unknown != "error":
         return place
-    words = "Found unknown categories in column {} during transform; the encoder was fitted with handle_unknown='error'."
+    words = (
+        "Found unknown categories in column {} during transform; the encoder was fitted with handle_unknown='error'."
+    )
     for i in range(place.columns):
         place = Require(place, Columns(place, np.array([i])) >= 0, words.format(i))
     return place
 
 
-def grouped_codes(model: OneHotEncoder | OrdinalEncoder, ignored: dict[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+def grouped_codes(
+    model: OneHotEncoder | OrdinalEncoder, ignored: dict[int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """What the encoder makes of each position, the last row of an unknown value: codes [K + 1, F], and their validity.
 
     Source: sklearn.preprocessing._encoders._BaseEncoder._map_infrequent_categories, which is called for it.
@@ -89,9 +93,7 @@ def one_hot_encoder_inverse(model: OneHotEncoder, z: Op) -> Op:
     """
     sizes = list(map(int, model._n_features_outs))
     if z.columns != sum(sizes):
-        raise InputError(
-            f"Shape of the passed X data is not correct. Expected {sum(sizes)} columns, got {z.columns}."
-        )
+        raise InputError(f"Shape of the passed X data is not correct. Expected {sum(sizes)} columns, got {z.columns}.")
     z = finite(model, z.x if isinstance(z, Untyped) else z)
     z = cast(z, INT64) if z.dtype.kind == "b" else z
     all_values = [np.asarray(model._compute_transformed_categories(i, remove_dropped=False)) for i in range(len(sizes))]
@@ -112,7 +114,7 @@ def inverse_values(model: OneHotEncoder, i: int, values: np.ndarray, dtype: np.d
     values: the categories of the feature after grouping.
     """
     kept = np.asarray(model._remove_dropped_categories(values, i)).astype(dtype)
-    dropped = None if model._drop_idx_after_grouping is None else model._drop_idx_after_grouping[i]
+    dropped: Any = None if model._drop_idx_after_grouping is None else model._drop_idx_after_grouping[i]
     grouped = model._infrequent_enabled and model._infrequent_indices[i] is not None
     own = np.asarray(model.categories_[i])
     if not len(kept):
@@ -131,7 +133,9 @@ def one_hot_index(part: Op, count: int, i: int, *, at_zero: bool) -> Op:
     empty = Equal(ReduceSum(part), Const(np.zeros((), part.dtype)))
     if at_zero:
         return Where(empty, Const(np.asarray(count - 1)), Reshape(ArgMax(part), (1,)))
-    words = f"OneHotEncoder.inverse_transform was given rows where all columns of feature {i} are 0, which have no value"
+    words = (
+        f"OneHotEncoder.inverse_transform was given rows where all columns of feature {i} are 0, which have no value"
+    )
     return Reshape(ArgMax(Require(part, Not(empty), words + " of the categories' dtype.")), (1,))
 
 
@@ -194,7 +198,9 @@ def ordinal_encoder_inverse(model: OrdinalEncoder, z: Op) -> Op:
         )
     z = finite(model, z.x if isinstance(z, Untyped) else z, nan=True)
     z = cast(z, INT64) if z.dtype.kind in "bu" else z
-    infrequent = model._infrequent_indices if getattr(model, "_infrequent_enabled", False) else [None] * len(categories)
+    infrequent: Any = (
+        model._infrequent_indices if getattr(model, "_infrequent_enabled", False) else [None] * len(categories)
+    )
     dtype = np.result_type(*(known.dtype for known in categories))
     if model.handle_unknown == "use_encoded_value" or any(grouped is not None for grouped in infrequent):
         dtype = np.dtype(object)
@@ -209,7 +215,7 @@ def ordinal_encoder_inverse(model: OrdinalEncoder, z: Op) -> Op:
 
 
 def ordinal_index(model: OrdinalEncoder, z: Op, i: int, count: int, infrequent: np.ndarray | None) -> Op:
-    """The place of each number's value: `count` is the grouped categories, `count` + 1 None. z: [N, 1]; int64 [N, 1]."""
+    """The place of each number's value: `count` is the grouped ones, `count` + 1 None. z: [N, 1]; int64 [N, 1]."""
     if i in model._missing_indices:
         z = Where(marked(z, model.encoded_missing_value), Const(np.asarray(model._missing_indices[i], z.dtype)), z)
     chosen: list[tuple[Op, int]] = []
@@ -245,7 +251,8 @@ def target_encoder(model: TargetEncoder, x: Op | Frame) -> Outputs:
     """
     encodings = [np.asarray(encoding, np.float64) for encoding in fitted_attribute(model, "encodings_")]
     means = np.atleast_1d(np.asarray(fitted_attribute(model, "target_mean_"), np.float64))
-    classes = len(model.classes_) if model.target_type_ == "multiclass" else 1
+    labels: Any = model.classes_
+    classes = len(labels) if model.target_type_ == "multiclass" else 1
     table = np.zeros((max(map(len, encodings)) + 1, len(encodings)))
     for i, encoding in enumerate(encodings):
         table[: len(encoding), i] = encoding

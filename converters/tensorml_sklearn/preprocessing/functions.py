@@ -72,10 +72,14 @@ def computed(function: Any, x: Op) -> Op:
     x: any shape; result: the same shape.
     """
     name, kind = function.__name__, x.dtype.kind
-    if kind == "b" or (kind == "u" and function in (np.negative, np.sign)) or (kind in "iu" and function is np.reciprocal):
+    if (
+        kind == "b"
+        or (kind == "u" and function in (np.negative, np.sign))
+        or (kind in "iu" and function is np.reciprocal)
+    ):
         raise InputError(f"{name} of {x.dtype} is not supported. Convert it: X.astype('float64').")
     dtype = function(np.ones(1, x.dtype)).dtype
-    if dtype.kind in "iu" and (function in FLOAT_FUNCTIONS or kind == "u" and function is np.abs):
+    if dtype.kind in "iu" and (function in FLOAT_FUNCTIONS or (kind == "u" and function is np.abs)):
         return x  # rounding, or the absolute value, of integers that have neither fraction nor sign
     return {**FLOAT_FUNCTIONS, **FUNCTIONS}[function](cast(x, dtype))
 
@@ -84,7 +88,9 @@ def framed_function(model: FunctionTransformer, function: Any, x: Frame) -> Op:
     """The function of a DataFrame: a pandas frame of the same names, each column in its own dtype; else an array."""
     if x.library != PANDAS:
         if x.whole is None or x.library == OBJECTS:
-            raise InputError("columns of several dtypes, or objects, reach the function as they are. Pass a NumPy array.")
+            raise InputError(
+                "columns of several dtypes, or objects, reach the function as they are. Pass a NumPy array."
+            )
         return computed(function, x.whole)
     table = as_output(model, x)
     names = x.names if model.feature_names_out is None else names_out(model)

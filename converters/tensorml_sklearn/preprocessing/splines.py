@@ -23,7 +23,9 @@ def spline_transformer(model: SplineTransformer, x: Op) -> Outputs:
     Source: sklearn.preprocessing.SplineTransformer.transform.
     """
     if model.sparse_output:
-        raise unsupported(model, "its result is a sparse matrix (sparse_output=True)", "Fit it with sparse_output=False")
+        raise unsupported(
+            model, "its result is a sparse matrix (sparse_output=True)", "Fit it with sparse_output=False"
+        )
     x = x.x if isinstance(x, Untyped) else x
     zeros = getattr(model, "handle_missing", "error") == "zeros"
     x = x if zeros else finite(model, x)
@@ -47,9 +49,10 @@ def knots_of(model: SplineTransformer) -> np.ndarray:
 
 
 def everywhere(model: SplineTransformer, x: Op) -> Op:
-    """The splines for the extrapolations "continue", "error" and "periodic". x: float64 [N, F]; float64 [N, F * splines].
+    """The splines for the extrapolations "continue", "error" and "periodic". x: float64 [N, F].
 
-    Periodic: x is brought into the range, and the last `degree` splines are the first ones again.
+    Result: float64 [N, F * splines]. Periodic: x is brought into the range, and the last `degree` splines are the first
+    ones again.
     """
     knots, degree = knots_of(model), model.degree
     if model.extrapolation != "periodic":
@@ -78,7 +81,7 @@ def beyond(part: Op, degree: int) -> list[Op]:
 
 
 def inside_only(model: SplineTransformer, x: Op) -> Op:
-    """The splines for the extrapolations "constant" and "linear". x: float64 [N, F]; result: float64 [N, F * splines]."""
+    """The splines for the extrapolations "constant" and "linear". x: float64 [N, F]; float64 [N, F * splines]."""
     knots, linear = knots_of(model), model.extrapolation == "linear"
     starts = boundary_knots(model.degree, len(knots)) if linear else np.full(len(knots), model.degree)
     column = np.arange(len(knots))
@@ -98,8 +101,8 @@ def inside_only(model: SplineTransformer, x: Op) -> Op:
 def boundary_knots(degree: int, columns: int) -> np.ndarray:
     """Which knot, counted from either end, is each column's boundary for "linear". int64 [columns].
 
-    Source: sklearn.preprocessing.SplineTransformer.transform: `degree += 1`, for degrees up to 1, is written in the loop
-    over columns, so that it holds for the columns that follow too.
+    Source: sklearn.preprocessing.SplineTransformer.transform: `degree += 1`, for degrees up to 1, is written in the
+    loop over columns, so that it holds for the columns that follow too.
     """
     return np.minimum(degree + np.arange(columns), max(degree, 2))
 

@@ -47,6 +47,14 @@ def sign(op: ops.Sign, emitter: "Emitter", x: "Proxy") -> "Proxy":
 class Segments(nn.Module):
     """Lines through points: each element's segment by a binary search, then its slope from where it begins."""
 
+    points: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    base: torch.Tensor
+    first: torch.Tensor
+    start: torch.Tensor
+    slope: torch.Tensor
+
     def __init__(self, op: ops.Interpolate):
         super().__init__()
         columns = [op.column(k) for k in range(len(op.offsets) - 1)]
@@ -83,6 +91,10 @@ def interpolate(op: ops.Interpolate, emitter: "Emitter", x: "Proxy") -> "Proxy":
 
 class Splines(nn.Module):
     """De Boor's recursion for all columns at once, and the splines that are not 0 put into their places."""
+
+    knots: torch.Tensor
+    flat: torch.Tensor
+    base: torch.Tensor
 
     def __init__(self, knots: np.ndarray, degree: int, extrapolate: bool):
         super().__init__()

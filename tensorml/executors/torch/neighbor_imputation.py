@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 class NearestDonors(nn.Module):
     """Distances of the rows that miss something to all stored rows; then column by column the nearest donors' mean."""
 
+    donors: torch.Tensor
+    values: torch.Tensor
+    means: torch.Tensor
+    filled: torch.Tensor
+    squares: torch.Tensor
+    present: torch.Tensor
+    norms: torch.Tensor
+
     def __init__(self, op: ops.NeighborImputation):
         super().__init__()
         rows, present = op.rows, ~np.isnan(op.rows)
