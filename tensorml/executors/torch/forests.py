@@ -266,11 +266,9 @@ class OrderedSum(nn.Module):
         """The sums, [N, K]."""
         total = self.start.repeat([1, slots.size(1)])
         for tree in range(slots.size(0)):
-            held = self.values.index_select(1, slots[tree])
-            if len(self.output) > 0:
-                total[self.output[tree]].add_(held[0])
-            else:
-                total.add_(held)
+            for row in range(self.values.size(0)):  # a selection from one row is twice as fast as one from several
+                held = self.values[row].index_select(0, slots[tree])
+                total[self.output[tree] if len(self.output) > 0 else row].add_(held)
         return total.t().contiguous()
 
 
