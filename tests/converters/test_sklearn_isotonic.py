@@ -57,7 +57,9 @@ def test_every_input_dtype_gives_the_result_dtype_of_the_source(executor, fit_dt
     assert assert_same(source, rows, executor).predict(rows).dtype == fit_dtype
 
 
-@pytest.mark.parametrize("form", ["array", "column", "list", "list of lists", "Series", "DataFrame", "polars", "tensor"])
+@pytest.mark.parametrize(
+    "form", ["array", "column", "list", "list of lists", "Series", "DataFrame", "polars", "tensor"]
+)
 def test_one_feature_comes_in_any_form(executor, form):
     pandas, polars, torch = (pytest.importorskip(name) for name in ("pandas", "polars", "torch"))
     source = IsotonicRegression(out_of_bounds="clip").fit(X, Y)

@@ -106,7 +106,10 @@ def test_a_probability_of_one_half_is_the_first_class_and_no_label(executor):
     rows = np.array([[0.0] * 5, [1] * 5, [-1] * 5])
     for target, expected in ((BINARY, [0, 1, 0]), (LABELS, [[0] * 3, [1] * 3, [0] * 3])):
         source = fit(MLPClassifier(hidden_layer_sizes=()), X, target)
-        source.coefs_, source.intercepts_ = [np.ones_like(w) for w in source.coefs_], [0 * b for b in source.intercepts_]
+        source.coefs_, source.intercepts_ = (
+            [np.ones_like(w) for w in source.coefs_],
+            [0 * b for b in source.intercepts_],
+        )
         np.testing.assert_array_equal(assert_close(source, rows, executor).predict(rows), expected)
 
 
