@@ -27,6 +27,7 @@ from tensorml.ops import (
     Median,
     ReduceMax,
     ReduceSum,
+    Require,
     Sqrt,
     Where,
     cast,
@@ -70,17 +71,16 @@ def distances(x: Op, centres: np.ndarray) -> Op:
 
 
 def means_input(model: Any, x: Op) -> Op:
-    """The input as k-means reads it. Raises UnsupportedModelError where its compiled loops refuse the dtype.
+    """The input as k-means reads it. Source: sklearn.cluster._kmeans._BaseKMeans._check_test_data."""
+    return finite(model, floating(x, (FLOAT64, FLOAT32)))
 
-    Source: sklearn.cluster._kmeans._BaseKMeans._check_test_data; rows and centres must be of one dtype.
-    """
-    x = finite(model, floating(x, (FLOAT64, FLOAT32)))
-    centres = fitted_attribute(model, "cluster_centers_")
-    if x.dtype != centres.dtype:
-        raise unsupported(
-            model, f"its centres are {centres.dtype} and the rows {x.dtype}", f"Pass rows of {centres.dtype}"
-        )
-    return x
+
+def of_one_dtype(x: Op, centres: np.ndarray, label: Op) -> Op:
+    """The label, for rows of the centres' dtype; an InputError for others, whose compiled loops take no others."""
+    if x.dtype == centres.dtype:
+        return label
+    message = f"predict() takes rows of {centres.dtype}, the dtype of the centres, got {x.dtype}."
+    return Require(label, full(x, (), 0, np.dtype(bool)), message)
 
 
 def closest_mean(x: Op, centres: np.ndarray) -> Op:
@@ -96,8 +96,9 @@ def closest_mean(x: Op, centres: np.ndarray) -> Op:
 def k_means(model: KMeans | MiniBatchKMeans, x: Op) -> Outputs:
     """The closest centre, and the distances to all. Source: sklearn.cluster.KMeans.predict, transform; int32 labels."""
     x = means_input(model, x)
-    centres = np.ascontiguousarray(model.cluster_centers_)
-    return {"predict": cast(closest_mean(x, centres), np.int32), "transform": distances(x, centres)}
+    centres = np.ascontiguousarray(fitted_attribute(model, "cluster_centers_"))
+    label = cast(closest_mean(x, centres.astype(x.dtype)), np.int32)
+    return {"predict": of_one_dtype(x, centres, label), "transform": distances(x, centres)}
 
 
 @converter(BisectingKMeans)
@@ -119,7 +120,8 @@ def bisecting_k_means(model: BisectingKMeans, x: Op) -> Outputs:
     even = np.arange(0, len(centres), 2)
     right = Columns(scores, even + 1) > Columns(scores, even)
     label = _routed(labels, right)
-    return {"predict": ravel(label), "transform": distances(x, model.cluster_centers_)}
+    label = of_one_dtype(x, model.cluster_centers_, ravel(label))
+    return {"predict": label, "transform": distances(x, model.cluster_centers_)}
 
 
 def _label(model: BisectingKMeans, node: Any, nodes: list[Any]) -> Any:
@@ -149,9 +151,7 @@ def mean_shift(model: MeanShift, x: Op) -> Outputs:
 def affinity_propagation(model: AffinityPropagation, x: Op) -> Outputs:
     """The closest centre; -1 if the fit did not converge. Source: sklearn.cluster.AffinityPropagation.predict."""
     if not hasattr(model, "cluster_centers_"):
-        raise unsupported(
-            model, "it has no predict with affinity='precomputed'", "Fit it with affinity='euclidean'"
-        )
+        raise unsupported(model, "it has no predict with affinity='precomputed'", "Fit it with affinity='euclidean'")
     x = finite(model, x)
     centres = model.cluster_centers_
     if centres.shape[0] == 0:

@@ -14,7 +14,7 @@ BLOCK = 2**18  # distances that are held at once where no operator asks for all 
 ROOTS = ("euclidean", "seuclidean", "mahalanobis", "nan_euclidean")  # metrics whose surrogate is the square
 COUNTS = ("dice", "jaccard", "rogerstanimoto", "russellrao", "sokalmichener", "sokalsneath", "yule")
 SUMS = ("euclidean", "seuclidean", "manhattan", "chebyshev", "minkowski", "canberra", "hamming")
-OTHERS = ("braycurtis", "haversine", "mahalanobis", "nan_euclidean", "cosine", "precomputed")
+OTHERS = ("braycurtis", "braycurtis of sums", "haversine", "mahalanobis", "nan_euclidean", "cosine", "precomputed")
 METRICS = (*SUMS, *COUNTS, *OTHERS)
 NO_WEIGHTS = np.empty(0)
 
@@ -26,8 +26,8 @@ class MetricOp(Op):
     the variances [F] of "seuclidean", the weights [F] of "minkowski" (empty: none), the inverse covariance [F, F] of
     "mahalanobis"; true: whether the distance itself is meant, else a number that orders as it does (its square, ...).
     Distances are float64, added feature by feature; of float32 operands the differences and each distance are rounded
-    to float32 first. "cosine" takes rows of length one and stays in their dtype. "precomputed": x holds the distances
-    [N, M], and the table only their number.
+    to float32 first. "braycurtis of sums" divides by |x + y| where "braycurtis" has |x| + |y|. "cosine" takes rows of
+    length one and stays in their dtype. "precomputed": x holds the distances [N, M], and the table only their number.
     Source: sklearn.metrics._dist_metrics.DistanceMetric and its subclasses, `rdist` and `dist`.
     """
 
@@ -226,6 +226,8 @@ def _surrogate(metric: str, x: np.ndarray, columns: Sequence[np.ndarray], p: flo
     if metric == "braycurtis":
         below = _total(np.abs(a).astype(np.float64) + np.abs(b) for a, b in pairs)
         return np.where(below > 0, _total(_gap(a, b) for a, b in pairs) / np.where(below > 0, below, 1), 0)
+    if metric == "braycurtis of sums":
+        return _total(_gap(a, b) for a, b in pairs) / _total(np.abs(a + b).astype(np.float64) for a, b in pairs)
     if metric == "mahalanobis":
         gaps = [(a - b).astype(np.float64) for a, b in pairs]
         return _total(_total(w[i, j] * gap for j, gap in enumerate(gaps)) * gap_i for i, gap_i in enumerate(gaps))

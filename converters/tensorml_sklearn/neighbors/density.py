@@ -53,7 +53,7 @@ def kernel_density(model: KernelDensity, x: Op) -> Outputs:
 
 
 def _log_kernels(kernel: str, distance: Op, h: float) -> Op:
-    """The logarithms of the kernels at these distances. Source: compute_log_kernel of sklearn.neighbors._binary_tree."""
+    """The logarithms of the kernels at these distances. Source: sklearn.neighbors._binary_tree.compute_log_kernel."""
     value = KERNELS[kernel](distance, h)
     if kernel in ("gaussian", "exponential"):
         return value

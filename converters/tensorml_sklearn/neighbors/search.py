@@ -1,4 +1,4 @@
-"""How scikit-learn searches for neighbours: the metric, the arithmetic and the order of the search of a fitted model."""
+"""How a fitted model searches for neighbours: its metric, its arithmetic and the order of its search."""
 
 from __future__ import annotations
 
@@ -12,9 +12,24 @@ from sklearn.utils import _sorting
 
 from tensorml.converter import fitted_attribute, unsupported
 from tensorml.graph import Const, Op
-from tensorml.ops import Distance, DistanceTo, GreaterOrEqual, Nearest, Require, Sparse, Untyped, cast
+from tensorml.ops import (
+    Abs,
+    Distance,
+    DistanceTo,
+    Equal,
+    GreaterOrEqual,
+    Nearest,
+    ReduceMax,
+    ReduceSum,
+    Require,
+    Sparse,
+    Sqrt,
+    Untyped,
+    Where,
+    cast,
+)
 from tensorml.ops.distance import METRICS, NO_WEIGHTS
-from tensorml_sklearn.describe import finite, floating
+from tensorml_sklearn.describe import finite
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 SORT = "introsort" if hasattr(_sorting, "_py_simultaneous_sort") else "quicksort"  # since scikit-learn 1.9
@@ -31,6 +46,7 @@ SPARSE_PAIRWISE = ("euclidean", "l2", "manhattan", "l1", "cityblock", "cosine")
 NO_POINTS = np.empty(0, np.int64)
 DENSE = "Pass dense rows (X.toarray())"
 CHOOSE = "Fit it with a metric that scikit-learn names, or keep the source model"
+UNDEFINED = "is not defined for"
 NEGATIVE = "Negative values in data passed to precomputed distance matrix."
 
 
@@ -107,6 +123,8 @@ def search(model: Any, x: Op) -> Search:
     """The search of a fitted model for rows x. Raises UnsupportedModelError for a metric that is not reproduced."""
     name = fitted_attribute(model, "effective_metric_")
     metric = _metric(model, name)
+    if metric == "braycurtis" and model._fit_method == "brute" and _path(model, x, name) == "pairwise":
+        metric = "braycurtis of sums"
     sparse = isinstance(x, Sparse)
     x = x.x if isinstance(x, Sparse) else x
     x = x.x if isinstance(x, Untyped) else x
@@ -123,7 +141,9 @@ def search(model: Any, x: Op) -> Search:
     if metric == "cosine":
         x, table = unit(x), Const(_unit_rows(table.value))
     if name == "correlation":
-        x, table = unit(x - _mean(x)), Const(_unit_rows(rows - rows.mean(axis=1, keepdims=True)))
+        x, table = _centred(x), Const(_centred_rows(rows.astype(dtype)))
+    if metric in ("dice", "sokalsneath") and path == "tree" and not rows.any(axis=1).all():
+        x = Require(x, ReduceMax(Abs(x)) > 0, f"{model.__class__.__name__}: {UNDEFINED} a row of zeros.")
     p, w = _parameters(model, metric, path)
     small = path == "pairwise" and both and metric in ("cosine", "euclidean", "nan_euclidean") and name != "correlation"
     rounded = path == "reduction" and both and name in ("euclidean", "l2")
@@ -133,8 +153,6 @@ def search(model: Any, x: Op) -> Search:
 
 def unit(x: Op) -> Op:
     """Rows over their length; rows of zeros stay. Source: sklearn.preprocessing.normalize."""
-    from tensorml.ops import Equal, ReduceSum, Sqrt, Where
-
     length = Sqrt(ReduceSum(x * x))
     zero, one = Const(np.array(0, x.dtype)), Const(np.array(1, x.dtype))
     return x / Where(Equal(length, zero), one, length)
@@ -145,10 +163,17 @@ def _unit_rows(x: np.ndarray) -> np.ndarray:
     return x / np.where(length == 0, 1, length)
 
 
-def _mean(x: Op) -> Op:
-    from tensorml.ops import ReduceSum
+def _centred(x: Op) -> Op:
+    """Rows less their mean, over their length. Source: scipy.spatial.distance.cdist, metric 'correlation'."""
+    x = x - ReduceSum(x) / x.columns
+    length = Sqrt(ReduceSum(x * x))
+    return Require(x, length > 0, f"the metric 'correlation' {UNDEFINED} a row of equal numbers.") / length
 
-    return ReduceSum(x) / x.columns
+
+def _centred_rows(x: np.ndarray) -> np.ndarray:
+    x = x - x.mean(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
 
 
 def _metric(model: Any, name: Any) -> str:

@@ -69,7 +69,7 @@ class Metric(nn.Module):
             return self.mahalanobis(x, y, index)
         if self.metric == "nan_euclidean":
             return self.nan_euclidean(x, y, index)
-        if self.metric == "braycurtis":
+        if self.metric == "braycurtis" or self.metric == "braycurtis of sums":
             return self.braycurtis(x, y, index)
         total = self.term(x, y, 0, index)
         for j in range(1, x.size(1)):
@@ -96,7 +96,9 @@ class Metric(nn.Module):
         return gap
 
     def sizes(self, x: torch.Tensor, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
-        """|x| + |y| of feature j."""
+        """|x| + |y| of feature j, or |x + y|."""
+        if self.metric == "braycurtis of sums":
+            return (x[:, j : j + 1] + self.column(y, j, index)).to(torch.float64).abs()
         return x[:, j : j + 1].to(torch.float64).abs() + self.column(y, j, index).to(torch.float64).abs()
 
     def braycurtis(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
@@ -105,6 +107,8 @@ class Metric(nn.Module):
         for j in range(1, x.size(1)):
             above = above.add_(self.gap(x, y, j, index).abs_())
             below = below.add_(self.sizes(x, y, j, index))
+        if self.metric == "braycurtis of sums":
+            return above / below
         return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
 
     def haversine(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
@@ -154,9 +158,7 @@ class Metric(nn.Module):
                 left = left.add_((a & ~b).to(torch.float64))
         return self.of_counts(both, unequal, left, float(x.size(1)))
 
-    def of_counts(
-        self, both: torch.Tensor, unequal: torch.Tensor, left: torch.Tensor, size: float
-    ) -> torch.Tensor:
+    def of_counts(self, both: torch.Tensor, unequal: torch.Tensor, left: torch.Tensor, size: float) -> torch.Tensor:
         """The distance from the counts of features that are true in both, in one only, in x only."""
         if self.metric == "jaccard":
             return unequal / (both + unequal).clamp(min=1.0)
