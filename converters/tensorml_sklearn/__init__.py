@@ -12,6 +12,7 @@ from tensorml_sklearn import ensemble as ensemble
 from tensorml_sklearn import feature_extraction as feature_extraction
 from tensorml_sklearn import feature_selection as feature_selection
 from tensorml_sklearn import frozen as frozen
+from tensorml_sklearn import gaussian_process as gaussian_process
 from tensorml_sklearn import impute as impute
 from tensorml_sklearn import isotonic as isotonic
 from tensorml_sklearn import kernel_approximation as kernel_approximation
@@ -29,6 +30,7 @@ from tensorml_sklearn import neural_network as neural_network
 from tensorml_sklearn import pipeline as pipeline
 from tensorml_sklearn import preprocessing as preprocessing
 from tensorml_sklearn import random_projection as random_projection
+from tensorml_sklearn import semi_supervised as semi_supervised
 from tensorml_sklearn import svm as svm
 from tensorml_sklearn import tree as tree
 from tensorml_sklearn.describe import contained as contained
