@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
@@ -45,7 +45,7 @@ THREE = RANDOM.integers(0, 3, ROWS)
 X = RANDOM.normal(size=(ROWS, COLUMNS)) + THREE[:, None] * np.linspace(-1, 1, COLUMNS)
 NUMBER = X @ np.arange(1.0, COLUMNS + 1) + 0.1 * RANDOM.normal(size=ROWS)
 NUMBERS = np.stack([NUMBER, X[:, 0] - X[:, 1] + 0.1 * RANDOM.normal(size=ROWS)], axis=1)
-TWO = (NUMBER > np.median(NUMBER)).astype(int)
+TWO = np.greater(NUMBER, np.median(NUMBER)).astype(int)
 BITS = np.stack([TWO, THREE == 1], axis=1).astype(int)
 WORDS = np.array(["red", "green", "blue"])[THREE]
 COUNTS = np.floor(np.abs(X) * 2)
@@ -231,7 +231,7 @@ def made(name: str, target: str) -> Any:
             arguments[key] = inner
             break
     chosen = {key: value for key, value in ARGUMENTS.get(name, {}).items() if key in parameters}
-    return cls(**arguments | chosen)
+    return clone(cls(**arguments | chosen))  # a Pipeline fits its very steps
 
 
 def input_of(name: str, target: str) -> np.ndarray:

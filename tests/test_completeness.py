@@ -1,4 +1,4 @@
-"""Every estimator of scikit-learn converts and agrees with itself, method by method, or is refused for its own reason."""
+"""Every estimator of scikit-learn converts and agrees with itself, or is refused for its own reason."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from tensorml_sklearn.unsupported import REFUSED
 from tests.estimators import METHODS, Case, called, cases, estimators, methods_of
 from tests.parity import assert_equal_outputs
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of classes that scikit-learn gives up
+
 PENDING: set[str] = set()  # what has no converter yet; a name that converts fails
 
 DTYPES = {"float64": np.float64, "float32": np.float32}
 ROUNDING = {"float64": (1e-9, 1e-10), "float32": (2e-4, 2e-5)}  # rtol, atol: sums in another order
-LOOSER: dict[str, tuple[dict[str, tuple[float, float]], str]] = {}
+LOOSER: dict[str, tuple[dict[str, tuple[float, float]], str]] = {
+    "Birch": (
+        {"float64": (1e-9, 2e-7), "float32": (2e-4, 5e-3)},
+        "the distance of a row to itself is the root of what rounding leaves of 0",
+    ),
+}
 WRONG = (ValueError, AttributeError, NotFittedError, IndexError, TypeError)
 
 
@@ -72,9 +79,7 @@ def test_a_refusal_says_why_and_what_to_do(name: str) -> None:
 def test_every_method_agrees(name: str, executor: str) -> None:
     for dtype in DTYPES:
         for case in fitted_cases(name, dtype):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the source's class, which the copy raises again
-                model = tensorml.convert(case.model, executor=executor)
+            model = tensorml.convert(case.model, case.rows, executor=executor)
             for method in methods_of(case.model):
                 compare(case, model, method, dtype)
 
@@ -97,7 +102,7 @@ def compare(case: Case, model: Any, method: str, dtype: str) -> None:
 
 def assert_alike(actual: Any, result: Any, what: str, rtol: float, atol: float) -> None:
     """As `assert_equal_outputs`, also for arrays of arrays, such as neighbours within a radius."""
-    if isinstance(result, tuple | list) and any(getattr(part, "dtype", None) == object for part in result):
+    if isinstance(result, tuple | list) and any(getattr(part, "dtype", None) == np.dtype(object) for part in result):
         for mine, theirs in zip(actual, result, strict=True):
             assert_equal_outputs(list(mine), list(theirs), what, rtol, atol)
         return

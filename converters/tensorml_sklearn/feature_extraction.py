@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.feature_extraction.image import PatchExtractor
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from tensorml.converter import Outputs, converter, fitted, unsupported
@@ -42,16 +41,6 @@ def over_norm(model: TfidfTransformer, x: Op) -> Op:
     norm = total if model.norm == "l1" else Sqrt(total)
     one = Const(np.ones((), FLOAT64))
     return cast(cast(x, FLOAT64) / Where(Equal(norm, Const(np.zeros((), FLOAT64))), one, norm), x.dtype)
-
-
-@converter(PatchExtractor)
-def patch_extractor(model: PatchExtractor, x: Op) -> Outputs:
-    """Refused: it takes images and returns another number of rows than it gets."""
-    raise unsupported(
-        model,
-        "its rows are images of three or four dimensions, and it returns several patches for each",
-        "Keep it in front of the converted model: convert the steps after it",
-    )
 
 
 SPARSE_TRANSFORM[TfidfTransformer] = lambda _: "csr"

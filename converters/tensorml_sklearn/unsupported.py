@@ -6,13 +6,16 @@ ONLY_FIT = "it groups or places the rows that it is fitted on and has no method 
 NO_PREDICT = (
     "Fit a classifier on its labels_ and convert that, or use a clustering that predicts, such as KMeans or Birch"
 )
-NO_TRANSFORM = "Fit a regressor on its embedding_ and convert that, or use an embedding that transforms, such as Isomap or KernelPCA"
+NO_TRANSFORM = (
+    "Fit a regressor on its embedding_ and convert that, or use one that transforms, such as Isomap or KernelPCA"
+)
 TEXT = "its input is a sequence of texts, not a table"
 TOKENS = "its input is a sequence of dicts or of token lists, not a table"
 BEFORE = "Call its transform() on the host and convert the models behind it"
-LISTS = "its input is a list of label collections of any length, not a table"
-TARGETS = "it encodes targets, [N], not the rows of a table"
-DECODED = "Converted classifiers return the labels themselves; call it on the host where you need codes"
+IMAGES = "its rows are images of three or four dimensions, and it returns several patches for each"
+RAGGED = "its rows hold different numbers of neighbours, in the order of scikit-learn's search"
+LABELS = "it encodes labels y, which are a list or a one-dimensional array, and a converted model reads a table X"
+ENCODERS = "Encode labels with the source model; for columns of X use OrdinalEncoder or OneHotEncoder"
 
 REFUSED: dict[str, tuple[str, str]] = {
     "sklearn.cluster.AgglomerativeClustering": (ONLY_FIT, NO_PREDICT),
@@ -28,10 +31,18 @@ REFUSED: dict[str, tuple[str, str]] = {
     "sklearn.manifold.TSNE": (ONLY_FIT, NO_TRANSFORM),
     "sklearn.feature_extraction.DictVectorizer": (TOKENS, BEFORE),
     "sklearn.feature_extraction.FeatureHasher": (TOKENS, BEFORE),
+    "sklearn.feature_extraction.image.PatchExtractor": (
+        IMAGES,
+        "Keep it in front of the converted model: convert the steps after it",
+    ),
     "sklearn.feature_extraction.text.CountVectorizer": (TEXT, BEFORE),
     "sklearn.feature_extraction.text.HashingVectorizer": (TEXT, BEFORE),
     "sklearn.feature_extraction.text.TfidfVectorizer": (TEXT, BEFORE),
-    "sklearn.preprocessing.LabelBinarizer": (TARGETS, DECODED),
-    "sklearn.preprocessing.LabelEncoder": (TARGETS, DECODED),
-    "sklearn.preprocessing.MultiLabelBinarizer": (LISTS, BEFORE),
+    "sklearn.neighbors.RadiusNeighborsTransformer": (
+        RAGGED,
+        "Use KNeighborsTransformer, or call it on the source model",
+    ),
+    "sklearn.preprocessing.LabelBinarizer": (LABELS, ENCODERS),
+    "sklearn.preprocessing.LabelEncoder": (LABELS, ENCODERS),
+    "sklearn.preprocessing.MultiLabelBinarizer": (LABELS, ENCODERS),
 }

@@ -88,7 +88,7 @@ def test_scores_beyond_those_of_the_fit_are_clipped(executor: str) -> None:
 
 
 def test_a_class_that_a_fold_did_not_see_is_improbable(executor: str) -> None:
-    folds = [(np.flatnonzero(WORDS != WORDS[0]), np.arange(len(X))), (np.arange(len(X)), np.arange(len(X)))]
+    folds = [(np.flatnonzero(np.not_equal(WORDS, WORDS[0])), np.arange(len(X))), (np.arange(len(X)), np.arange(len(X)))]
     model = CalibratedClassifierCV(TREE, cv=folds).fit(X, WORDS)
     assert [len(part.estimator.classes_) for part in model.calibrated_classifiers_] == [2, 3]
     assert_same(model, X, executor, rtol=1e-12)

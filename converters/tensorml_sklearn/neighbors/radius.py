@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics._pairwise_distances_reduction import RadiusNeighborsClassMode
-from sklearn.neighbors import RadiusNeighborsClassifier, RadiusNeighborsRegressor, RadiusNeighborsTransformer
+from sklearn.neighbors import RadiusNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.neighbors._classification import _adjusted_metric
 
 from tensorml.converter import Outputs, converter, unsupported
@@ -29,7 +29,6 @@ from tensorml.ops import (
 from tensorml_sklearn.neighbors.nearest import FUNCTION, WEIGHTS, target_table
 from tensorml_sklearn.neighbors.search import FLOAT64, Search, search
 
-RAGGED = "its rows hold different numbers of neighbours, in the order of scikit-learn's search"
 NOBODY = (
     "No neighbors found for some rows, you can try using larger radius, giving a label for outliers, or removing them."
 )
@@ -128,9 +127,3 @@ def radius_neighbors_regressor(model: RadiusNeighborsRegressor, x: Op) -> Output
     mean = Where(total > 0, mean, Const(np.array(empty)))
     mean = cast(mean, targets.dtype if model.weights != "distance" else FLOAT64)
     return {"predict": ravel(mean) if model._y.ndim == 1 else mean}
-
-
-@converter(RadiusNeighborsTransformer, sparse=True)
-def radius_neighbors_transformer(model: RadiusNeighborsTransformer, x: Op) -> Outputs:
-    """Refused: a sparse matrix whose rows are of different lengths."""
-    raise unsupported(model, RAGGED, "Use KNeighborsTransformer, or call it on the source model")
