@@ -28,6 +28,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import _BaseChain, _MultiOutputEstimator
@@ -75,6 +76,7 @@ NOT_CONVERTED = {  # inference methods that no converter offers: what to say of 
     "score_samples": RANDOM,  # of a BernoulliRBM; all other models' is converted
     "decision_path": "scikit-learn is set to return sparse arrays: set_config(sparse_interface='spmatrix')",
 }
+SPARSE_METRICS = ("euclidean", "l2", "sqeuclidean", "manhattan", "l1", "cityblock", "chebyshev", "minkowski", "cosine")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 SPARSE_TRANSFORM: dict[type, Callable[[Any], str]] = {}  # what `transform` returns for a sparse matrix; else refused
 
@@ -181,7 +183,15 @@ def is_precomputed(kernel: Any) -> bool:
 def takes_sparse(model: Any) -> bool:
     """Whether the model takes sparse matrices: libsvm's only where it was fitted on one, none as kernel matrices."""
     fitted_so = getattr(model, "_sparse", True) and not is_precomputed(getattr(model, "kernel", None))
+    fitted_so = fitted_so and _searches_sparse(getattr(model, "nbrs_", model))
     return bool(fitted_so) and (VERSION < TRUE_TAGS or bool(get_tags(model).input_tags.sparse))
+
+
+def _searches_sparse(model: Any) -> bool:
+    """Whether a model of neighbours takes sparse rows: not in a tree, and not as distances, of which some are absent."""
+    if not hasattr(model, "_fit_method"):
+        return True
+    return model._fit_method == "brute" and model.effective_metric_ in SPARSE_METRICS
 
 
 def _read_by_itself(model: Any) -> Description:
@@ -199,7 +209,7 @@ def _read_by_itself(model: Any) -> Description:
         sparse_nan=False,
         by_name=whole,
         sparse_transform=of_sparse(model) if container(model) is None and not sparse_arrays() else "",
-        one_dimensional=one_dimensional,
+        one_dimensional=one_dimensional and container(model) is None,  # versions label a Series' rows differently
         objects=takes_objects(model),
         categorical=object_columns(model),
     )
@@ -216,13 +226,20 @@ def takes_objects(model: Any) -> bool:
     """Whether arrays of strings or objects reach the model as they are: encoders do not make numbers of them."""
     if isinstance(model, ColumnTransformer):
         return any(_read_by(part).objects for part, _ in _parts(model))
-    return isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder)
+    return isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder) or imputes_objects(model)
+
+
+def imputes_objects(model: Any) -> bool:
+    """Whether the model is an imputer that was fitted on strings or objects."""
+    return type(model) is SimpleImputer and fitted_attribute(model, "_fit_dtype").kind == "O"
 
 
 def object_columns(model: Any) -> tuple[int, ...]:
     """The columns that the model was fitted on strings or objects in."""
     if isinstance(model, ColumnTransformer):
         return tuple(sorted({columns[i] for part, columns in _parts(model) for i in _read_by(part).categorical}))
+    if imputes_objects(model):
+        return tuple(range(model.n_features_in_))
     if not isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder):
         return ()
     categories = fitted_attribute(model, "categories_")

@@ -156,7 +156,7 @@ def bayesian_ridge(model: Any, x: Op) -> Outputs:
 
     Source: sklearn.linear_model._bayes.BayesianRidge.predict.
     """
-    return _with_deviation(model, decision(model, x), x - fitted(model, "X_offset_"))
+    return _with_deviation(model, decision(model, x), _centered(model, x))
 
 
 @converter(ARDRegression)
@@ -166,7 +166,12 @@ def ard_regression(model: Any, x: Op) -> Outputs:
     Source: sklearn.linear_model._bayes.ARDRegression.predict.
     """
     kept = np.flatnonzero(np.asarray(fitted_attribute(model, "lambda_")) < model.threshold_lambda)
-    return _with_deviation(model, decision(model, x), Columns(x - fitted(model, "X_offset_"), kept))
+    return _with_deviation(model, decision(model, x), Columns(_centered(model, x), kept))
+
+
+def _centered(model: Any, x: Op) -> Op:
+    """X less its mean in the fit, of which older versions of scikit-learn took no account in the deviation."""
+    return x - fitted(model, "X_offset_") if CENTERS[type(model)] else x
 
 
 def _with_deviation(model: Any, scores: Op, centered: Op) -> Outputs:
@@ -345,6 +350,17 @@ def normalised(p: Op) -> Op:
     zero, one, count = (Const(np.array(value, p.dtype)) for value in (0, 1, p.columns))
     nothing = Equal(total, zero)
     return Where(nothing, one, p) / Where(nothing, count, total)
+
+
+def _centers(cls: type) -> bool:
+    """Whether this scikit-learn centers X for the standard deviation of its prediction."""
+    model, one = cls(), np.ones(1)
+    model.coef_, model.intercept_, model.X_offset_, model.sigma_ = 0 * one, 0.0, one, np.ones((1, 1))
+    model.alpha_, model.lambda_, model.n_features_in_ = 1.0, one, 1
+    return bool(model.predict(np.ones((1, 1)), return_std=True)[1][0] == 1)
+
+
+CENTERS = {cls: _centers(cls) for cls in (BayesianRidge, ARDRegression)}
 
 
 class _AllZero(LinearClassifierMixin):
