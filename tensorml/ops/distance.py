@@ -132,7 +132,7 @@ class Nearest(MetricOp):
     def of_block(self, x: np.ndarray, table: np.ndarray) -> np.ndarray:
         """The nearest of a few rows."""
         distance = x if self.metric == "precomputed" else self.between(x, list(table.T))
-        order = np.argsort(distance, axis=1, kind="stable")[:, : self.k + 1]
+        order = np.argsort(distance, axis=1, kind="stable")[:, : self.k + 1].copy()
         nearest = np.take_along_axis(distance, order, axis=1)
         if self.ties != "index":
             for row in np.flatnonzero((nearest[:, 1:] == nearest[:, :-1]).any(axis=1)):

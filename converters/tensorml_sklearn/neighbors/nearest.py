@@ -215,6 +215,6 @@ def local_outlier_factor(
     own = 1 / (ReduceSum(Max(cast(distance, both), cast(reach, both))) / count + 1e-10)
     ratios = Take(fitted(model, "_lrd"), index) / Columns(own, np.zeros(count, np.int64))
     score = ravel(-(ReduceSum(ratios) / count))
-    decision = score - fitted(model, "offset_")
+    decision = score - fitted_attribute(model, "offset_")
     inside = Where(decision < 0, Const(np.array(-1, np.int64)), Const(np.array(1, np.int64)))
     return {"predict": inside, "decision_function": decision, "score_samples": score, **neighbours}

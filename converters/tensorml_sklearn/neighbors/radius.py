@@ -92,7 +92,7 @@ def _outlier(model: RadiusNeighborsClassifier, found: Search, classes: np.ndarra
 
     Source: by brute force, with equal weights, scikit-learn compares the label with the classes' numbers.
     """
-    metric, _ = _adjusted_metric(metric=model.metric, metric_kwargs=model.metric_params, p=model.p)
+    metric, _ = _adjusted_metric(metric=model.metric, metric_kwargs=dict(model.metric_params or {}), p=model.p)
     query = np.empty((1, found.x.columns), found.x.dtype)
     reduced = (
         model.weights == "uniform"

@@ -216,6 +216,7 @@ def _precomputed(model: Any, x: Op, sparse: bool) -> Search:
     x = finite(model, x)
     if x.dtype.kind in "fi":
         x = Require(x, GreaterOrEqual(x, Const(np.array(0, x.dtype))), NEGATIVE)
+    x = cast(x, FLOAT32 if x.dtype == np.asarray(model._fit_X).dtype == FLOAT32 else FLOAT64)
     table = Const(np.empty((model.n_samples_fit_, 0)))
     return Search(model, x, table, "precomputed", 2.0, NO_WEIGHTS, False, "pairwise", x.dtype, False)
 
