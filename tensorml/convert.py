@@ -8,12 +8,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorml.converter import Description, Model, apply, apply_inverse, copied, find, home, library, options_of
+from tensorml.converter import (
+    Description,
+    Model,
+    Outputs,
+    apply,
+    apply_inverse,
+    copied,
+    find,
+    home,
+    library,
+    options_of,
+)
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
 from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, as_column, read
 from tensorml.graph import Graph
 from tensorml.model import Source, TensorModel, parse
+from tensorml.ops import Label, LabelColumns
 from tensorml.passes import EXACT, FAST, optimize
 from tensorml.programs import GraphPrograms, numeric
 
@@ -53,7 +65,9 @@ def convert(
     def specialize(schema: Schema) -> Graph:
         if schema.inverse:
             return optimize(Graph({"inverse_transform": apply_inverse(own, schema.inputs())}), passes)
-        return optimize(Graph(apply(own, schema.inputs(), options=dict(schema.options))), passes)
+        outputs = apply(own, schema.inputs(), options=dict(schema.options))
+        require_numbers(own, outputs)
+        return optimize(Graph(outputs), passes)
 
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
@@ -70,6 +84,15 @@ def options_by_method(model: Model, graph: Graph) -> dict[str, dict[str, Any]]:
     methods = dict.fromkeys(parse(name)[0] for name in graph.outputs)
     taken = {method: inspect.signature(getattr(model, method)).parameters for method in methods}
     return {method: {k: v for k, v in options.items() if k in names} for method, names in taken.items()}
+
+
+def require_numbers(model: Model, outputs: Outputs) -> None:
+    """Raise UnsupportedModelError for a result that is an array of objects, other than labels by their index."""
+    for name, op in outputs.items():
+        if op.dtype == OBJECT and not isinstance(op, Label | LabelColumns):
+            raise UnsupportedModelError(
+                model, f"{name} returns an array of objects", "Convert it with the encoder that reads its result"
+            )
 
 
 def require_rules(model: Model, graph: Graph, executor: Executor) -> None:

@@ -188,7 +188,7 @@ def takes_sparse(model: Any) -> bool:
 
 
 def _searches_sparse(model: Any) -> bool:
-    """Whether a model of neighbours takes sparse rows: not in a tree, and not as distances, of which some are absent."""
+    """Whether a model of neighbours takes sparse rows: not in a tree, nor as distances, of which some are absent."""
     if not hasattr(model, "_fit_method"):
         return True
     return model._fit_method == "brute" and model.effective_metric_ in SPARSE_METRICS

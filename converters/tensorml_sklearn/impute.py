@@ -10,23 +10,27 @@ from sklearn.impute._iterative import IterativeImputer  # sklearn.impute offers 
 
 from tensorml.converter import Outputs, apply, converter, fitted_attribute, unsupported
 from tensorml.errors import InputError
+from tensorml.frames import OBJECTS, PANDAS, Frame, width_differs
 from tensorml.graph import Const, Op
 from tensorml.ops import (
     Columns,
     Equal,
+    FillMissing,
     IsNaN,
     NeighborImputation,
     Not,
     Or,
     Require,
     Reshape,
+    Table,
     Untyped,
     Where,
     cast,
     concat,
     full,
 )
-from tensorml_sklearn.describe import VERSION, finite, floating
+from tensorml_sklearn.categories import columns_of
+from tensorml_sklearn.describe import VERSION, finite, floating, imputes_objects
 
 BOOL, FLOAT32, FLOAT64 = np.dtype(bool), np.dtype(np.float32), np.dtype(np.float64)
 Imputer = SimpleImputer | KNNImputer | IterativeImputer
@@ -80,6 +84,8 @@ def simple_imputer_inverse(model: SimpleImputer, z: Op) -> Op:
 
 def check_invertible(model: SimpleImputer) -> None:
     """Raise UnsupportedModelError if the imputer's options leave no way back."""
+    if imputes_objects(model):
+        raise unsupported(model, "inverse_transform returns an array of objects", "Keep the source model for that")
     if not model.add_indicator:
         raise unsupported(
             model, "inverse_transform works only with add_indicator=True", "Fit it with add_indicator=True"
@@ -98,15 +104,38 @@ def check_invertible(model: SimpleImputer) -> None:
         )
 
 
-@converter(SimpleImputer, inverse=simple_imputer_inverse)
-def simple_imputer(model: SimpleImputer, x: Op) -> Outputs:
+def imputed_objects(model: SimpleImputer, x: Op | Frame) -> Table:
+    """The columns of objects, those without a statistic left out, with the statistic where a value is missing.
+
+    They are for the encoder that reads them: a converted model returns numbers.
+    Source: sklearn.impute.SimpleImputer.transform: NaN marks missing values, None does not; pandas.NA stands for all.
+    """
+    if model.add_indicator:
+        raise unsupported(model, "it adds indicators to an array of objects", "Fit it with add_indicator=False")
+    marker, columns = model.missing_values, columns_of(x)
+    missing = "na" if is_pandas_na(marker) else "nan" if is_nan(marker) else "value"
+    statistics = fitted_attribute(model, "statistics_")
+    if len(columns) != len(statistics):
+        raise InputError(width_differs(len(columns), "SimpleImputer", len(statistics)))
+    always = model.keep_empty_features or (model.strategy == "constant" and VERSION < (1, 8))
+    kept = [i for i, value in enumerate(statistics) if always or not is_nan(value)]
+    by_pandas = x.categorical if isinstance(x, Frame) and x.library == PANDAS else ()
+    marker = marker if missing == "value" else None
+    parts = (FillMissing(columns[i], missing, marker, statistics[i], i in by_pandas) for i in kept)
+    return Table(tuple(parts), tuple(f"x{i}" for i in kept), OBJECTS, indexed=False)
+
+
+@converter(SimpleImputer, inverse=simple_imputer_inverse, frames=True)
+def simple_imputer(model: SimpleImputer, x: Op | Frame) -> Outputs:
     """The input with missing values replaced by each column's statistic, then the indicator columns if it has them.
 
     x: [N, F]; result: [N, kept columns + indicator columns], dtype of x; for the strategies that compute a mean, a
     median or a function of their own, integers become float64.
     Source: sklearn.impute.SimpleImputer.transform.
     """
-    x = checked_input(model, x)
+    if imputes_objects(model):
+        return {"transform": imputed_objects(model, x)}
+    x = checked_input(model, x.matrix() if isinstance(x, Frame) else x)
     missing, kept = missing_mask(model, x), kept_columns(model)
     parts = [x if len(kept) == x.columns else Columns(x, kept)]
     if missing is not None:
@@ -130,13 +159,8 @@ def with_indicator(model: Imputer, x: Op, missing: Op | None, imputed: Op) -> Op
 def checked_input(model: SimpleImputer, x: Op) -> Op:
     """The input after SimpleImputer's own checks of dtypes, and of infinity.
 
-    Source: sklearn.impute.SimpleImputer._validate_input. Raises UnsupportedModelError for an imputer of strings or
-    objects, InputError for a dtype that it does not take.
+    Source: sklearn.impute.SimpleImputer._validate_input. Raises InputError for a dtype that it does not take.
     """
-    if fitted_attribute(model, "_fit_dtype").kind == "O":
-        raise unsupported(
-            model, "it was fitted on strings or objects", "Impute those columns before the model, and fit on numbers"
-        )
     check_marker(model)
     keeps_dtype = model.strategy in ("most_frequent", "constant")
     if keeps_dtype and isinstance(x, Untyped) and x.container == "objects":

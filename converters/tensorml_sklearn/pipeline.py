@@ -89,7 +89,7 @@ def framed(result: Op) -> Op | Frame:
     if not isinstance(result, Table):
         return result
     columns = tuple(Columns(part, np.array([k])) for part in result.parts for k in range(part.columns))
-    uniform = len({part.dtype for part in result.parts}) == 1
+    uniform = len({part.dtype for part in result.parts}) == 1 and result.dtype != OBJECT
     whole = concat(result.parts) if uniform else None
     return Frame(result.names, columns, whole, result.library, indexed=result.indexed)
 

@@ -3,6 +3,7 @@
 from tensorml.graph import Const as Const
 from tensorml.graph import Input as Input
 from tensorml.ops.categories import CategoryCode as CategoryCode
+from tensorml.ops.categories import FillMissing as FillMissing
 from tensorml.ops.categories import Position as Position
 from tensorml.ops.curves import Asinh as Asinh
 from tensorml.ops.curves import Atan as Atan

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from tensorml.errors import GraphTypeError
+from tensorml.errors import GraphTypeError, InputError
 from tensorml.graph import Op, TensorType
 from tensorml.ops.host import HostOp
 
@@ -47,6 +47,43 @@ class CategoryCode(HostOp):
     def of_categories(self, categories: np.ndarray, codes: np.ndarray) -> np.ndarray:
         known = np.array([self.absent if value is None else self.of(value) for value in categories[:, 0]], INT64)
         return known[codes][:, None]
+
+
+class FillMissing(Op):
+    """A column of objects with `fill` in place of what is missing. It stands before host operators alone.
+
+    x: [N, 1] of any dtype; result: object [N, 1]. missing: what is missing: "nan" (NaN), "na" (NaN, None and pandas.NA)
+    or "value" (what is equal to `marker`; NaN is refused then). none_is_nan: x is a column of categories of pandas.
+    Raises InputError for NaN that is not the marker.
+    Source: sklearn.impute.SimpleImputer.transform, sklearn.utils._mask._get_dense_mask.
+    """
+
+    x: Op
+    missing: str
+    marker: object
+    fill: object
+    none_is_nan: bool
+
+    def infer(self) -> TensorType:
+        return TensorType(self.x.shape, np.dtype(object))
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        values = operands[0].astype(object)
+        if self.none_is_nan:
+            values[[value is None for value in values[:, 0]]] = np.nan
+        mask = np.array([self.is_missing(value) for value in values.reshape(-1).tolist()], bool)
+        values[mask, 0] = [self.fill] * int(mask.sum())
+        return values
+
+    def is_missing(self, value: object) -> bool:
+        """Whether one value is replaced."""
+        if type(value).__name__ in ("NAType", "NaTType") or value is None:
+            return self.missing == "na" or (value is None and self.missing == "value" and self.marker is None)
+        if value != value:
+            if self.missing == "value":
+                raise InputError("Input X contains NaN, which is not what marks missing values in SimpleImputer.")
+            return True
+        return self.missing == "value" and value == self.marker
 
 
 class Position(Op):
