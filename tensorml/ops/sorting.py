@@ -5,8 +5,6 @@ TorchScript compiles these functions too, so their annotations are evaluated, no
 
 from typing import List  # noqa: UP035 (TorchScript reads it)
 
-INSERTION = 15  # the longest part that introsort leaves to insertion sort
-
 
 def push(values: List[float], indices: List[int], value: float, index: int) -> None:  # noqa: UP006
     """Push one element onto a max-heap of fixed size, unless it is not below the largest.
@@ -111,7 +109,7 @@ def introsort(values: List[float], order: List[int]) -> None:  # noqa: UP006
     parts = [[0, len(values), depth]]
     while len(parts) > 0:
         start, stop, allowed = parts.pop()
-        if stop - start <= INSERTION:
+        if stop - start <= 15:  # the longest part that is left to insertion sort
             insertion_sort(values, order, start, stop)
         elif allowed <= 0:
             heap_sort(values, order, start, stop)

@@ -305,7 +305,8 @@ class Search(nn.Module):
             point = self.point.index_select(0, self.leaves(x.to(torch.float64)).reshape(-1)).reshape([x.size(0), -1])
             outside = torch.full([x.size(0), 1], float("inf"), dtype=distance.dtype, device=x.device)
             distance = torch.cat([distance, outside], 1).gather(1, point)
-        values, place = self.heap(*self.entrants(distance, point))
+        values, point = self.entrants(distance, point)
+        values, place = self.heap(values, point)
         if self.ties == "heaps":
             values, place = self.heap(values, place)
         order = values.sort(dim=1, stable=True)[1] if self.stable else self.unstable(values)
@@ -327,7 +328,7 @@ class Search(nn.Module):
             best = torch.cat([best, part], 1).topk(self.k, dim=1, largest=False)[0]
             stop = longer
         count = enters.sum(1)
-        row, column = enters.nonzero(as_tuple=True)
+        row, column = enters.nonzero().unbind(1)
         place = torch.arange(row.size(0), device=row.device) - (count.cumsum(0) - count).index_select(0, row)
         values = torch.full([distance.size(0), int(count.max())], float("inf"), dtype=distance.dtype, device=row.device)
         found = torch.zeros_like(values, dtype=torch.int64)
