@@ -199,6 +199,8 @@ SAMPLES: dict[str, tuple[Op, float]] = {
         ops.MultiplicativeUpdates(X["positive"], PARTS, 0.5, 0.0, 0.0, 1 / 1.5, 1e-3, 20, divergence=False),
         1e-9,
     ),
+    "place": (ops.Place(X["special"], np.array([3, 0, 5, 6]), 7), 0),
+    "place of bools": (ops.Place(X["flag"], np.array([3, 0, 5, 6]), 7), 0),
     "topic weights": (ops.TopicWeights(X["positive"], PARTS, 0.3, 100, 1e-3), 1e-9),
     "matching pursuit": (ops.MatchingPursuit(X["plain"], GRAM, 3, 2e-16), 1e-9),
     "reduce sum": (ops.ReduceSum(X["plain"]), 1e-12),

@@ -25,10 +25,10 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
-from sklearn.impute import SimpleImputer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import _BaseChain, _MultiOutputEstimator

@@ -25,7 +25,7 @@ from tensorml.converter import Outputs, converter
 from tensorml.errors import InputError
 from tensorml.frames import OBJECT, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Op
-from tensorml.ops import Columns, Table, Untyped, concat, full
+from tensorml.ops import Columns, Place, Table, Untyped
 from tensorml_sklearn.describe import SPARSE_TRANSFORM, contained, container, finite
 from tensorml_sklearn.pipeline import framed, outputs_of
 
@@ -50,12 +50,11 @@ def selector_inverse(model: SelectorMixin, z: Op) -> Op:
     z: [N, number of selected features], of any dtype; result: [N, F], dtype of z.
     Source: sklearn.feature_selection.SelectorMixin.inverse_transform.
     """
-    support = model.get_support()
+    support = support_of(model)
     z = finite(model, array_of_dtype(z))
     if z.columns != support.sum():
         raise InputError("X has a different shape than during fitting.")
-    place = np.where(support, np.cumsum(support) - 1, z.columns)
-    return Columns(concat([z, full(z, (1,), 0.0, z.dtype)]), place)
+    return Place(z, np.flatnonzero(support), len(support))
 
 
 @converter(*SELECTORS, inverse=selector_inverse, frames=True)
@@ -87,13 +86,18 @@ def recursive_elimination(model: Elimination, x: Op | Frame) -> Outputs:
     return offered | {"transform": columns}
 
 
+def support_of(model: SelectorMixin) -> np.ndarray:
+    """Whether each feature is selected. bool [F]."""
+    return np.asarray(model.get_support())
+
+
 def selected(model: SelectorMixin, x: Op | Frame) -> Op:
     """The selected columns of an array; those of a pandas frame as a Table, where the model returns DataFrames."""
-    support = np.flatnonzero(model.get_support())
+    support = np.flatnonzero(support_of(model))
     if isinstance(x, Frame):
         require_columns(model, x)
         if container(model) is not None and x.library == PANDAS:
-            return selected_table(x.select(list(support)))
+            return selected_table(x.select([int(i) for i in support]))
         x = x.array()
     x = array_of_dtype(x)
     return Columns(x if get_tags(model).input_tags.allow_nan else finite(model, x), support)
@@ -137,7 +141,7 @@ def of_sparse(model: SelectorMixin) -> str:
 
     Source: sklearn.feature_selection.SelectorMixin._transform.
     """
-    return "csr" if model.get_support().any() else "dense"
+    return "csr" if support_of(model).any() else "dense"
 
 
 SPARSE_TRANSFORM.update(dict.fromkeys((*SELECTORS, RFE, RFECV), of_sparse))

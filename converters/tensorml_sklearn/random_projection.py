@@ -25,7 +25,7 @@ def projection_inverse(model: Projection, z: Op) -> Op:
     call unless `compute_inverse_components`.
     """
     kept = model.compute_inverse_components
-    inverse = fitted_attribute(model, "inverse_components_") if kept else model._compute_inverse_components()
+    inverse: Any = fitted_attribute(model, "inverse_components_") if kept else model._compute_inverse_components()
     if z.columns != inverse.shape[1]:
         name = type(model).__name__
         raise InputError(f"X has {z.columns} features, but {name}.inverse_transform is expecting {inverse.shape[1]}.")

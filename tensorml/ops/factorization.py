@@ -96,6 +96,8 @@ class MultiplicativeUpdates(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         x, h = operands
+        if not len(x):
+            return np.empty((0, len(h)), x.dtype)
         with np.errstate(all="ignore"):
             weights = np.full((len(x), len(h)), np.sqrt(x.mean() / len(h)), x.dtype)
             first = previous = self.error(x, weights, h)

@@ -60,7 +60,7 @@ def pca_inverse(model: PCA | IncrementalPCA, z: Op) -> Op:
     if VERSION >= (1, 8):
         z = finite(model, floating(z, WIDE))
     if model.whiten:
-        components = np.sqrt(model.explained_variance_[:, np.newaxis]) * components
+        components = np.sqrt(fitted_attribute(model, "explained_variance_")[:, np.newaxis]) * components
     return z @ Const(components) + fitted(model, "mean_")
 
 
@@ -105,7 +105,7 @@ def whitening_scale(model: PCA | IncrementalPCA) -> np.ndarray:
 
     Source: sklearn.decomposition._base._BasePCA._transform.
     """
-    scale = np.sqrt(model.explained_variance_)
+    scale = np.sqrt(fitted_attribute(model, "explained_variance_"))
     return np.maximum(scale, np.finfo(scale.dtype).eps)
 
 

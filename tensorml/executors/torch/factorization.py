@@ -11,7 +11,7 @@ from tensorml import ops
 from tensorml.executors.torch.rules import rules
 from tensorml.ops.factorization import CHECKED, EULER, SMALL, TINY
 
-BLOCK = 4096  # rows of a block of weights
+BLOCK = 8192  # rows of a block of weights
 ELEMENTS = 400_000  # elements of a block of rows
 
 
@@ -24,15 +24,17 @@ class Descent(nn.Module):
 
     def forward(self, linear: torch.Tensor, gram: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """linear: [N, K]; gram: [K, K]; order: int64 [R, K]; result: [N, K]."""
-        target = linear.t().contiguous()
+        target = linear.t().neg().contiguous()
         weights = torch.zeros_like(target)
+        hessian: list[float] = gram.diagonal().to(torch.float64).tolist()
         first = torch.zeros([], dtype=torch.float64, device=linear.device)
         for i in range(self.max_iter):
             violation = torch.zeros([], dtype=torch.float64, device=linear.device)
             for start in range(0, linear.size(0), self.block):
                 size = min(self.block, linear.size(0) - start)
                 w, b = weights.narrow(1, start, size).contiguous(), target.narrow(1, start, size)
-                violation = violation + self.sweep(w, b, gram, order[i % order.size(0)])
+                coordinates: list[int] = order[i % order.size(0)].tolist()
+                violation = violation + self.sweep(w, b, gram, coordinates, hessian)
                 weights.narrow(1, start, size).copy_(w)
             if i == 0:
                 first = violation
@@ -41,18 +43,25 @@ class Descent(nn.Module):
         return weights.t()
 
     def sweep(
-        self, weights: torch.Tensor, target: torch.Tensor, gram: torch.Tensor, order: torch.Tensor
+        self,
+        weights: torch.Tensor,
+        target: torch.Tensor,
+        gram: torch.Tensor,
+        coordinates: list[int],
+        hessian: list[float],
     ) -> torch.Tensor:
-        """Minimise along each coordinate, in place; the sum of the projected gradients. weights, target: [K, B]."""
+        """Minimise along each coordinate, in place; the sum of the projected gradients.
+
+        weights: [K, B]; target: [K, B], negative.
+        """
         total = torch.zeros([], dtype=torch.float64, device=weights.device)
-        for s in range(order.size(0)):
-            t = int(order[s])
-            gradient = gram[t].matmul(weights) - target[t]
+        for t in coordinates:
+            gradient = torch.addmv(target[t], weights.t(), gram[t])
             current = weights[t]
-            projected = torch.where(current == 0, gradient.clamp(max=0.0), gradient)
-            total = total + projected.abs().sum(dtype=torch.float64)
-            if bool(gram[t, t] != 0):
-                current.copy_((current - gradient / gram[t, t]).clamp(min=0.0))
+            inactive = gradient.gt(0).logical_and_(current.eq(0))
+            total = total + gradient.abs().masked_fill_(inactive, 0.0).sum(dtype=torch.float64)
+            if hessian[t] != 0.0:
+                current.sub_(gradient.div_(hessian[t])).clamp_(min=0.0)
         return total
 
 
@@ -81,6 +90,7 @@ class Multiplicative(nn.Module):
         gram, sums = components.matmul(components.t()), components.sum(1)
         h = components.to(torch.promote_types(x.dtype, components.dtype))
         gram, sums = gram.to(h.dtype), sums.to(h.dtype)
+        products = x.to(h.dtype).matmul(h.t()) if self.beta == 2.0 else x
         mean = (x.mean() / components.size(0)).sqrt()
         weights = torch.ones([x.size(0), components.size(0)], dtype=x.dtype, device=x.device) * mean
         first = self.error(x, weights, h)
@@ -88,7 +98,7 @@ class Multiplicative(nn.Module):
         for i in range(1, self.max_iter + 1):
             if self.divergence or i == 1:
                 sums = sums + self.l1
-            change, norm = self.step(x, weights, h, gram, sums)
+            change, norm = self.step(products, weights, h, gram, sums)
             if self.tol > 0.0:
                 if self.divergence:
                     if i % self.checked == 0:
@@ -103,7 +113,10 @@ class Multiplicative(nn.Module):
     def step(
         self, x: torch.Tensor, weights: torch.Tensor, h: torch.Tensor, gram: torch.Tensor, sums: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update of all weights, in place; the sums of squares of their change and of themselves."""
+        """One update of all weights, in place; the sums of squares of their change and of themselves.
+
+        x: the rows; for beta = 2 their products with the components.
+        """
         change = torch.zeros([], dtype=torch.float64, device=x.device)
         norm = torch.zeros([], dtype=torch.float64, device=x.device)
         for start in range(0, x.size(0), self.block):
@@ -113,17 +126,19 @@ class Multiplicative(nn.Module):
             new = (old * factor).to(x.dtype)
             if self.divergence and self.beta < 1.0:
                 new = torch.where(new < self.tiny, torch.zeros_like(new), new)
-            change = change + (new - old).square().sum(dtype=torch.float64)
-            norm = norm + new.square().sum(dtype=torch.float64)
+            if not self.divergence:
+                change = change + (new - old).square().sum(dtype=torch.float64)
+                norm = norm + new.square().sum(dtype=torch.float64)
             old.copy_(new)
         return change, norm
 
     def factor(
         self, x: torch.Tensor, weights: torch.Tensor, h: torch.Tensor, gram: torch.Tensor, sums: torch.Tensor
     ) -> torch.Tensor:
-        """What the weights of a block are multiplied with."""
+        """What the weights of a block are multiplied with. x: as for `step`."""
         if self.beta == 2.0:
-            numerator, denominator = x.matmul(h.t()), weights.matmul(gram) + self.l1
+            numerator, denominator = x, weights.matmul(gram)
+            denominator = denominator + self.l1 if self.l1 > 0.0 else denominator
         else:
             product = weights.matmul(h)
             safe = product.clamp(min=self.small) if self.beta < 2.0 else product
@@ -136,7 +151,7 @@ class Multiplicative(nn.Module):
                 denominator = base.pow(self.beta - 1.0).matmul(h.t()) + self.l1
         if self.l2 > 0.0:
             denominator = denominator + self.l2 * weights
-        factor = numerator / torch.where(denominator == 0, torch.full_like(denominator, self.small), denominator)
+        factor = numerator / denominator.masked_fill(denominator == 0, self.small)
         return factor if self.gamma == 1.0 else factor.pow(self.gamma)
 
     def error(self, x: torch.Tensor, weights: torch.Tensor, h: torch.Tensor) -> torch.Tensor:

@@ -345,4 +345,5 @@ import tensorml.executors.torch.exponential  # noqa: E402  registers its rules
 import tensorml.executors.torch.factorization  # noqa: E402
 import tensorml.executors.torch.kernel  # noqa: E402  registers its rules
 import tensorml.executors.torch.neighbor_imputation  # noqa: E402
+import tensorml.executors.torch.placement  # noqa: E402
 import tensorml.executors.torch.pursuit  # noqa: E402, F401
