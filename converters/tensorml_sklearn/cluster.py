@@ -214,5 +214,7 @@ def _pooled(pool: str, group: Op) -> Op:
         return -ReduceMax(-group) if group.dtype.kind in "if" else cast(-ReduceMax(-cast(group, np.int64)), group.dtype)
     if pool == "median":
         return Median(group if group.dtype.kind == "f" else cast(group, FLOAT64))
-    wide = {"b": np.int64, "i": np.int64, "u": np.uint64}.get(group.dtype.kind)
-    return ReduceSum(group if wide is None else cast(group, wide))
+    if group.dtype.kind == "f":
+        return ReduceSum(group)
+    total = ReduceSum(cast(group, np.int64))
+    return cast(total, np.uint64) if group.dtype.kind == "u" else total
