@@ -28,7 +28,7 @@ from tensorml.ops import (
     ravel,
 )
 from tensorml_sklearn.describe import finite
-from tensorml_sklearn.pairwise import pairs
+from tensorml_sklearn.pairwise import Pairs, pairs
 from tensorml_sklearn.pipeline import outputs_of
 
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
@@ -61,7 +61,7 @@ class Covariance:
         if type(kernel) is kernels.DotProduct:
             return self._products(np.ascontiguousarray(self.stored.T)) + kernel.sigma_0**2
         if type(kernel) is kernels.PairwiseKernel:
-            return self._pairs(kernel).matrix()
+            return self._pairs(kernel, self.stored).matrix()
         return Kernel(*self._stationary(kernel))
 
     def expansion(self, kernel: Any, coef: np.ndarray) -> Op:
@@ -77,7 +77,7 @@ class Covariance:
         if type(kernel) in STATIONARY:
             return KernelExpansion(*self._stationary(kernel), coef.astype(FLOAT64))
         if type(kernel) is kernels.PairwiseKernel:
-            return self._pairs(kernel).expansion(coef)
+            return self._pairs(kernel, self.stored).expansion(coef)
         return self.matrix(kernel) @ Const(coef)
 
     def diagonal(self, kernel: Any) -> Op:
@@ -162,14 +162,14 @@ class Covariance:
         dtype = dtype if dtype == np.float32 else FLOAT64
         return cast(self.x, dtype) @ Const(right.astype(dtype))
 
-    def _pairs(self, kernel: Any) -> Any:
+    def _pairs(self, kernel: Any, stored: np.ndarray) -> Pairs:
         """The named kernel inside a PairwiseKernel."""
         parameters = {"gamma": kernel.gamma, **(kernel.pairwise_kernels_kwargs or {})}
-        return pairs(self.model, self.x, self.stored, kernel.metric, parameters)
+        return pairs(self.model, self.x, stored, kernel.metric, parameters)
 
     def _pairwise_diagonal(self, kernel: Any) -> Op:
-        """The named kernel between each row and itself. Source: PairwiseKernel.diag."""
-        found = self._pairs(kernel)
+        """The named kernel between each row and itself, in the dtype of x alone. Source: PairwiseKernel.diag."""
+        found = self._pairs(kernel, np.zeros((1, self.x.columns), self.x.dtype))
         match kernel.metric:
             case "cosine" | "linear":
                 return ReduceSum(found.x * found.x)

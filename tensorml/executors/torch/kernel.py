@@ -22,13 +22,15 @@ FRESH |= {ops.Sin, ops.Cos, ops.Erf, ops.Kernel, ops.KernelExpansion, ops.SolveT
 rules.rule(ops.Sin, ops.Cos, ops.Erf)(function)
 
 ROWS = 1024  # rows that meet a block of stored rows, so that their kernel stays in the second-level cache: 4 MiB
+FEW_ROWS = 256  # the same where a block is gone over once a feature, beside another one: 1 MiB each
+FEW = 16  # features up to which their squared differences are added one by one, faster than by torch.cdist
 TINY = 5e-324  # stands for a sum of 0, over which only 0 is divided
 
 
 class Kernels(nn.Module):
     """The kernel matrix, or its product with coefficients; a subclass computes the kernel of a block of rows.
 
-    coef: [M, K]; None for the matrix itself.
+    coef: [K, M], empty for the matrix itself. Sums are formed as [K, N]: torch multiplies few columns slowly.
     """
 
     coef: torch.Tensor
@@ -38,7 +40,7 @@ class Kernels(nn.Module):
         self.metric, self.gamma, self.degree = op.metric, op.gamma, op.degree
         self.rows, self.together, self.stored, self.whole = ROWS, BLOCK, len(op.y), coef is None
         self.single, self.dtype, self.room = op.dtype == np.float32, dtype_of(op.dtype), torch.float64
-        self.register_buffer("coef", torch.from_numpy(np.zeros((0, 0)) if coef is None else coef.copy()))
+        self.register_buffer("coef", torch.from_numpy(np.zeros((0, 0)) if coef is None else coef.T.copy()))
 
     def left_side(self, x: torch.Tensor) -> torch.Tensor:
         """The rows of x as `block` takes them."""
@@ -53,22 +55,18 @@ class Kernels(nn.Module):
         if self.whole:
             out = torch.empty([x.size(0), self.stored], dtype=self.room, device=x.device)
             return self.block(self.left_side(x), 0, self.stored, out)
-        total = torch.zeros([x.size(0), self.coef.size(1)], dtype=self.dtype, device=x.device)
+        total = torch.zeros([self.coef.size(0), x.size(0)], dtype=self.dtype, device=x.device)
         room = torch.empty([self.rows * self.together], dtype=self.room, device=x.device)
         for first in range(0, x.size(0), self.rows):
-            self.add(self.left_side(x[first : first + self.rows]), total[first : first + self.rows], room)
-        return total
+            self.add(self.left_side(x[first : first + self.rows]), total[:, first : first + self.rows], room)
+        return total.t()
 
     def add(self, x: torch.Tensor, total: torch.Tensor, room: torch.Tensor) -> None:
-        """Add to the sums of some rows, block of stored rows by block of stored rows."""
+        """Add to the sums of some rows, [K, n], block of stored rows by block of stored rows."""
         for start in range(0, self.stored, self.together):
             stop = min(start + self.together, self.stored)
             out = room[: x.size(0) * (stop - start)].view([x.size(0), stop - start])
-            kernel = self.block(x, start, stop, out)
-            if total.size(1) == 1:
-                total[:, 0].addmv_(kernel, self.coef[start:stop, 0])
-            else:
-                total.addmm_(kernel, self.coef[start:stop])
+            total.addmm_(self.coef[:, start:stop], self.block(x, start, stop, out).t())
 
 
 class Products(Kernels):
@@ -124,14 +122,20 @@ class Products(Kernels):
 
 
 class Differences(Kernels):
-    """Kernels that need each difference of features: distances, laplacian, chi2. y: float64 [M, F]."""
+    """Kernels that need each difference of features: distances, laplacian, chi2.
+
+    y: float64 [M, F]; positive: the same, with TINY for 0.
+    """
 
     y: torch.Tensor
+    positive: torch.Tensor
 
     def __init__(self, op: KernelOp, coef: np.ndarray | None):
         super().__init__(op, coef)
-        self.tiny, self.root_3, self.root_5 = TINY, math.sqrt(3), math.sqrt(5)
+        self.root_3, self.root_5 = math.sqrt(3), math.sqrt(5)
+        self.rows, self.few = FEW_ROWS, op.y.shape[1] <= FEW
         self.register_buffer("y", torch.from_numpy(op.y.astype(np.float64)))
+        self.register_buffer("positive", torch.from_numpy(np.maximum(op.y.astype(np.float64), TINY)))
 
     def left_side(self, x: torch.Tensor) -> torch.Tensor:
         """The rows of x in float64."""
@@ -139,7 +143,7 @@ class Differences(Kernels):
 
     def block(self, x: torch.Tensor, start: int, stop: int, out: torch.Tensor) -> torch.Tensor:
         """The sums over features, and what the kernel makes of them."""
-        sums = self.sums(x, self.y[start:stop], out).to(self.dtype)
+        sums = self.sums(x, self.y[start:stop], self.positive[start:stop], out).to(self.dtype)
         if self.metric == "additive chi2":
             return sums.neg_()
         if self.metric == "laplacian" or self.metric == "chi2":
@@ -158,17 +162,21 @@ class Differences(Kernels):
         t = distance.mul_(self.root_5)
         return torch.exp(-t).mul_(t.square().div_(3.0).add_(t).add_(1.0))
 
-    def sums(self, x: torch.Tensor, y: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def sums(self, x: torch.Tensor, y: torch.Tensor, positive: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """[N, m]. Distances not from products: the root would magnify the rounding of a small one."""
         if self.metric == "laplacian":
             return torch.cdist(x, y, 1.0)
-        if not self.metric.endswith("chi2"):
+        if not self.few and not self.metric.endswith("chi2"):
             return torch.cdist(x, y, 2.0, compute_mode="donot_use_mm_for_euclid_dist")
         out.zero_()
+        difference = torch.empty_like(out)
         for f in range(x.size(1)):
-            a, b = x[:, f : f + 1], y[:, f]
-            out.add_((a - b).square_().div_((a + b).clamp_min_(self.tiny)))
-        return out
+            torch.sub(x[:, f : f + 1], y[:, f], out=difference)
+            if self.metric.endswith("chi2"):
+                out.addcdiv_(difference.square_(), x[:, f : f + 1] + positive[:, f])
+            else:
+                out.addcmul_(difference, difference)
+        return out if self.metric.endswith("chi2") else out.sqrt_()
 
 
 def module_of(op: KernelOp, coef: np.ndarray | None) -> nn.Module:
