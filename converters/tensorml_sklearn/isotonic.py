@@ -12,7 +12,7 @@ from tensorml.graph import Const, Op
 from tensorml.ops import Equal, Max, Min, Rank, Require, Take, Where, cast, full, ravel
 from tensorml_sklearn.describe import finite
 
-INT64 = np.dtype(np.int64)
+INT32 = np.dtype(np.int32)
 FLOAT64 = np.dtype(np.float64)
 OUTSIDE = "IsotonicRegression(out_of_bounds='raise') was given a value outside of the range that it was fitted on:"
 
@@ -29,22 +29,23 @@ def isotonic_regression(model: Any, x: Op) -> Outputs:
     x = finite(model, cast(x, points.dtype))
     if model.out_of_bounds == "clip":
         x = Min(Max(x, Const(np.array(model.X_min_, x.dtype))), Const(np.array(model.X_max_, x.dtype)))
-    y = ravel(_bounded(model, x, points, values))
+    y = _bounded(model, x, points, values)
     return {"predict": y, "transform": y}
 
 
 def _bounded(model: Any, x: Op, points: np.ndarray, values: np.ndarray) -> Op:
-    """The line at x, NaN outside of its points, or an InputError with out_of_bounds="raise". [N, 1].
+    """The line at x, NaN outside of its points, or an InputError with out_of_bounds="raise". [N].
 
     A single point has no bounds. Source: scipy.interpolate.interp1d._evaluate.
     """
     if len(points) == 1:
-        return full(x, (1,), float(values[0]), values.dtype)
+        return full(x, (), float(values[0]), values.dtype)
+    if model.out_of_bounds == "clip":
+        return _line(x, points, values)
     inside = (x >= Const(points[0])) & (x <= Const(points[-1]))
     if model.out_of_bounds == "raise":
         return _line(Require(x, inside, f"{OUTSIDE} {points[0]} to {points[-1]}."), points, values)
-    line = _line(x, points, values)
-    return line if model.out_of_bounds == "clip" else Where(inside, line, Const(np.array(np.nan, line.dtype)))
+    return Where(ravel(inside), _line(x, points, values), Const(np.array(np.nan, values.dtype)))
 
 
 def _line(x: Op, points: np.ndarray, values: np.ndarray) -> Op:
@@ -55,12 +56,13 @@ def _line(x: Op, points: np.ndarray, values: np.ndarray) -> Op:
     """
     double, last = points.dtype == FLOAT64, len(points) - 1
     with np.errstate(over="ignore"):
-        slopes = (values[1:] - values[:-1]) / (points[1:] - points[:-1])
+        slopes = np.append((values[1:] - values[:-1]) / (points[1:] - points[:-1]), values.dtype.type(0))
     offsets, none = np.array([0, len(points)]), np.zeros(1, np.int64)
-    reached = cast(Rank(x, none, points, offsets, none, np.dtype(np.int32), strict=not double), INT64)
-    highest = Const(np.array(last if double else last - 1))
-    segment = ravel(Min(Max(reached - 1, Const(np.array(0))), highest))
-    start, value = (Take(Const(table[:, None]), segment) for table in (points, values))
-    slope = Take(Const(np.append(slopes, slopes.dtype.type(0))[:, None]), segment)
+    reached = ravel(Rank(x, none, points, offsets, none, INT32, strict=not double))
+    zero, one, highest = (Const(np.array(k, INT32)) for k in (0, 1, last if double else last - 1))
+    segment = Min(Max(reached - one, zero), highest)
+    slope, start, value = (Take(Const(table), segment) for table in (slopes, points, values))
+    x = ravel(x)
     line = slope * (x - start) + value
-    return Where(Equal(x, start), value, line) if double else line
+    exact = np.isfinite(slopes).all() and not (values == 0).any()  # else a point's value is lost, or its sign
+    return line if exact or not double else Where(Equal(x, start), value, line)
