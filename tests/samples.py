@@ -264,7 +264,7 @@ SAMPLES: dict[str, tuple[Op, float]] = {
 }
 
 KEYS = np.array([-4, -4, 0, 2, -1, 5])
-HALVES = np.array([-1.0, 0.5, 0.5, 2.0, -3.0, 3.0, 0.25])
+STEPS = np.array([-0.5, -0.5, 0.5, 0.5, 2.0, -3.0, 3.0, 0.25, 0.25])
 HOLES = ops.Where(X["flag"], X["plain"], Const(np.array(np.nan)))
 DONORS = np.where(np.random.default_rng(4).random((9, 4)) < 0.3, np.nan, np.random.default_rng(5).normal(size=(9, 4)))
 SAMPLES |= {
@@ -292,7 +292,7 @@ SAMPLES |= {
     "normal quantile": (ops.NormalQuantile(ops.Sigmoid(X["plain"])), 1e-13),
     "mod": (ops.Mod(X["plain"], ROW), 0),
     "interpolate": (
-        ops.Interpolate(HOLES, HALVES[:6], np.arange(6.0) ** 2, np.array([0, 3, 4, 5, 6])),
+        ops.Interpolate(HOLES, STEPS, np.arange(9.0) ** 2, np.array([0, 4, 5, 7, 9])),
         0,
     ),
     "b-spline": (ops.BSpline(HOLES, np.sort(np.random.default_rng(6).normal(size=(4, 9))), 2, True), 0),
@@ -302,6 +302,58 @@ SAMPLES |= {
     ),
     "neighbor imputation": (ops.NeighborImputation(HOLES, DONORS, np.arange(4.0), 3, False), 1e-9),
     "neighbor imputation by distance": (ops.NeighborImputation(HOLES, DONORS, np.arange(4.0), 20, True), 1e-9),
+}
+
+TRAINING = Const(np.random.default_rng(4).normal(size=(60, 4)))
+GRID = Const(np.random.default_rng(5).integers(-5, 6, (60, 4)).astype(np.float64))
+NO_TREE = ("", np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0, 0)), np.empty(0))
+
+
+def between(kind: type[ops.Distance], metric: str, x: str = "plain", true: bool = True) -> ops.Distance:
+    """Distances to a table, in the dtype of x."""
+    weights = {"seuclidean": ROW.value**2, "minkowski": ROW.value**2, "mahalanobis": np.eye(4) + 0.1}
+    table = Const(TRAINING.value.astype(X[x].dtype))
+    return kind(X[x], table, metric, 1.5, weights.get(metric, np.empty(0)), true)
+
+
+def nearest(metric: str, ties: str, sort: str, k: int) -> ops.Nearest:
+    """A search of a grid full of equal distances."""
+    x = ops.Cast(X["integer"], np.dtype(np.float64))
+    return ops.Nearest(x, GRID, metric, 1.5, np.empty(0), False, k, ties, sort, *NO_TREE)
+
+
+HERE = ops.Cast(X["index"], np.dtype(np.int64))
+SAMPLES |= {
+    f"distance by {metric}": (between(ops.Distance, metric), 1e-13)
+    for metric in (*ops.distance.SUMS, *ops.distance.COUNTS, *ops.distance.OTHERS)
+    if metric not in ("haversine", "precomputed")
+}
+SAMPLES |= {
+    "distance of float32": (between(ops.Distance, "manhattan", "plain32"), 0),
+    "squared distance": (between(ops.Distance, "euclidean", true=False), 0),
+    "haversine": (
+        ops.Distance(
+            ops.Columns(X["plain"], np.array([0, 1])),
+            Const(np.ascontiguousarray(TRAINING.value[:, :2])),
+            "haversine",
+            2.0,
+            np.empty(0),
+            True,
+        ),
+        1e-12,
+    ),
+    "distance to chosen rows": (ops.DistanceTo(X["plain"], TRAINING, "canberra", 2.0, np.empty(0), True, HERE), 1e-13),
+    "nearest by index": (nearest("manhattan", "index", "introsort", 5), 0),
+    "nearest by a heap": (nearest("manhattan", "heap", "introsort", 5), 0),
+    "nearest by two heaps": (nearest("euclidean", "heaps", "quicksort", 7), 0),
+    "many nearest": (nearest("chebyshev", "heap", "introsort", 30), 0),
+    "votes": (ops.Votes(HERE, ops.Columns(X["plain"], np.array([0, 1])), 4), 0),
+    "scatter": (ops.Scatter(ops.Columns(HERE, np.array([0])), ops.Columns(X["plain"], np.array([1])), 3), 0),
+    "weighted rows": (ops.WeightedRows(TRAINING, HERE, ops.Columns(X["plain"], np.array([0, 1]))), 0),
+    "min plus": (ops.MinPlus(TRAINING, HERE, ops.Columns(X["plain"], np.array([0, 1]))), 0),
+    "barycentre": (ops.Barycentre(X["plain"], TRAINING, HERE, 0.1), 1e-9),
+    "median": (ops.Median(X["plain"]), 0),
+    "median of three": (ops.Median(ops.Columns(X["plain32"], np.array([2, 0, 1]))), 0),
 }
 
 # Operators that stand at outputs only: the host takes them off before a graph is compiled.

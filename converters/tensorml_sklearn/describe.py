@@ -72,6 +72,7 @@ NOT_CONVERTED = {  # inference methods that no converter offers: what to say of 
     "radius_neighbors": NEIGHBORS,
     "radius_neighbors_graph": NEIGHBORS,
     "sample": RANDOM,
+    "sample_y": RANDOM,
     "gibbs": RANDOM,
     "score_samples": RANDOM,  # of a BernoulliRBM; all other models' is converted
     "decision_path": "scikit-learn is set to return sparse arrays: set_config(sparse_interface='spmatrix')",

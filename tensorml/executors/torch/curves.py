@@ -77,9 +77,9 @@ class Segments(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: float64 [N, K]; result: the same type. NaN passes: it sorts behind all points, and its product is NaN."""
-        inside = torch.minimum(torch.maximum(x.t(), self.low), self.high).contiguous()
-        segment = torch.searchsorted(self.points, inside, right=True).add(self.base)
-        distance = inside - self.first.take(segment)
+        v = x.t().contiguous()
+        segment = torch.searchsorted(self.points, v, right=True).add(self.base)
+        distance = torch.minimum(torch.maximum(v, self.low), self.high) - self.first.take(segment)
         return (self.slope.take(segment) * distance + self.start.take(segment)).t()
 
 
