@@ -75,6 +75,7 @@ def test_a_refusal_says_why_and_what_to_do(name: str) -> None:
     assert str(caught.value) == f"{qualified_name(estimators()[name])}: {reason}. {todo}."
 
 
+@pytest.mark.parametrize("executor", ["reference", "torch"])
 @pytest.mark.parametrize("name", CONVERTED)
 def test_every_method_agrees(name: str, executor: str) -> None:
     for dtype in DTYPES:

@@ -24,6 +24,8 @@ from tests.converters.test_sklearn_trees import TWO, WORDS, X
 from tests.ensembles import LINEAR, check_linear, xgb
 from tests.parity import assert_same
 
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in matmul:RuntimeWarning")  # of some BLAS
+
 LOGISTIC = LogisticRegression()
 TREE = DecisionTreeClassifier(max_depth=4, random_state=0)
 METHODS = ["sigmoid", "isotonic", *(["temperature"] if VERSION >= (1, 8) else [])]

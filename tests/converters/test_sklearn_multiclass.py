@@ -26,19 +26,29 @@ from tests.parity import assert_same
 TREE = DecisionTreeClassifier(max_depth=4, random_state=0)
 LOGISTIC = LogisticRegression()
 SEVERAL = np.stack([TWO, THREE == 1, X[:, 0] > X[:, 1]], axis=1).astype(int)
-INNER = [LOGISTIC, LinearSVC(), TREE, LinearRegression(), make_pipeline(StandardScaler(), LOGISTIC)]
-NAMES = ["logistic", "svc", "tree", "regression", "pipeline"]
+INNER = [LOGISTIC, TREE, LinearRegression()]
+NAMES = ["logistic", "tree", "regression"]
 BINARY = [TWO, np.where(TWO == 1, "yes", "no"), TWO == 1]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Liblinear failed to converge", "ignore:Label .* is present in all")
 
 
 @pytest.mark.parametrize("inner", INNER, ids=NAMES)
-@pytest.mark.parametrize(
-    "y", [WORDS, THREE * 3 - 1, *BINARY, SEVERAL], ids=["words", "ints", "0/1", "yn", "bool", "many"]
-)
+@pytest.mark.parametrize("y", [WORDS, BINARY[1], SEVERAL], ids=["words", "yn", "many"])
 def test_one_versus_rest_agrees(executor: str, inner: Any, y: np.ndarray) -> None:
     check_linear(OneVsRestClassifier(inner).fit(X, y), executor)
+
+
+@pytest.mark.parametrize("inner", [LinearSVC(), make_pipeline(StandardScaler(), LOGISTIC)], ids=["svc", "pipeline"])
+def test_any_model_inside_agrees(executor: str, inner: Any) -> None:
+    for model in (OneVsRestClassifier(inner), OneVsOneClassifier(inner), OutputCodeClassifier(inner, random_state=0)):
+        assert_same(model.fit(X, WORDS), X, executor, rtol=1e-9)
+
+
+@pytest.mark.parametrize("y", [THREE * 3 - 1, BINARY[0], BINARY[2]], ids=["ints", "0/1", "bool"])
+def test_labels_of_any_type_agree(executor: str, y: np.ndarray) -> None:
+    for model in (OneVsRestClassifier(LOGISTIC), OneVsOneClassifier(LOGISTIC)):
+        assert_same(model.fit(X, y), X, executor, rtol=1e-9)
 
 
 def test_one_row_agrees(executor: str) -> None:
@@ -98,13 +108,13 @@ def test_sparse_labels_give_sparse_predictions(executor: str) -> None:
 
 
 @pytest.mark.parametrize("inner", INNER, ids=NAMES)
-@pytest.mark.parametrize("y", [WORDS, (X[:, 0] * 3).astype(int) % 5, *BINARY[:2]], ids=["words", "five", "0/1", "yn"])
+@pytest.mark.parametrize("y", [WORDS, (X[:, 0] * 3).astype(int) % 5, BINARY[1]], ids=["words", "five", "yn"])
 def test_one_versus_one_agrees(executor: str, inner: Any, y: np.ndarray) -> None:
     check_linear(OneVsOneClassifier(inner).fit(X, y), executor)
 
 
-@pytest.mark.parametrize("inner", [LOGISTIC, LinearSVC(), TREE], ids=["logistic", "svc", "tree"])
-@pytest.mark.parametrize("size", [0.7, 1.5, 4])
+@pytest.mark.parametrize("inner", [LOGISTIC, TREE], ids=["logistic", "tree"])
+@pytest.mark.parametrize("size", [0.7, 4])
 def test_output_codes_agree(executor: str, inner: Any, size: float) -> None:
     for y in (WORDS, (X[:, 0] * 3).astype(int) % 5):
         model = OutputCodeClassifier(inner, code_size=size, random_state=3).fit(X, y)
