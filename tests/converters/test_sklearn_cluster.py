@@ -115,7 +115,7 @@ def test_features_of_a_cluster_are_pooled(executor: str, pool: Any, dtype: type)
 
 
 def test_a_pool_that_is_not_known_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="pooling_func=.* is not known"):
+    with pytest.raises(UnsupportedModelError, match=r"pooling_func=.* is not known"):
         tensorml.convert(FeatureAgglomeration(2, pooling_func=np.ptp).fit(TRAIN))
 
 
@@ -125,7 +125,7 @@ def test_rows_that_are_not_finite_are_refused(executor: str, source: Any, bad: f
     x = X.copy()
     x[2, 3] = bad
     model = tensorml.convert(source.fit(TRAIN), executor=executor)
-    with pytest.raises(InputError, match="NaN|infinity"):
+    with pytest.raises(InputError, match=r"NaN|infinity"):
         getattr(model, model.methods[0])(x)
 
 

@@ -400,7 +400,7 @@ def test_rows_that_are_not_finite_are_refused(executor: str, source: Any, bad: f
     x = X.copy()
     x[3, 1] = bad
     model = tensorml.convert(source.fit(TRAIN, CODES), executor=executor)
-    with pytest.raises(InputError, match="NaN|infinity"):
+    with pytest.raises(InputError, match=r"NaN|infinity"):
         getattr(model, model.methods[0])(x)
 
 

@@ -450,7 +450,8 @@ class BarycentreWeights(nn.Module):
 
     def forward(self, x: torch.Tensor, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """x: [N, F]; table: [M, F]; index: int64 [N, K]; result: [N, K]."""
-        gap = table.index_select(0, index.reshape([-1])).reshape([index.size(0), index.size(1), -1]) - x.unsqueeze(1)
+        chosen = table.index_select(0, index.reshape([-1]))
+        gap = chosen.reshape([index.size(0), index.size(1), table.size(1)]) - x.unsqueeze(1)
         product = gap.bmm(gap.transpose(1, 2))
         diagonal = product.diagonal(dim1=1, dim2=2)
         trace = diagonal.sum(1, keepdim=True)
