@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.decomposition import (
     MiniBatchDictionaryLearning,
     MiniBatchNMF,
     SparseCoder,
+    SparsePCA,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
@@ -268,3 +270,24 @@ def test_pursuit_takes_the_first_of_atoms_that_are_equally_close(executor: str) 
     values = np.array(list(product([1.0, -1.0, 2.0], repeat=5)))
     source = SparseCoder(np.eye(5), transform_n_nonzero_coefs=3).fit(values)
     assert_same(source, values, executor)
+
+
+FILED: dict[str, Any] = {
+    "descent": (NMFS["descent"], POSITIVE),
+    "updates": (NMFS["updates of Kullback-Leibler with penalties"], POSITIVE),
+    "topics": (TOPICS["batch"], COUNTS.astype(np.float64)),
+    "codes": (CODERS["pursuit, split"], ROWS),
+    "threshold": (CODERS["threshold"], ROWS),
+    "ridge": (SparsePCA(3, max_iter=3, random_state=0), ROWS),
+}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+@pytest.mark.parametrize("name", FILED)
+def test_files_hold_solvers(tmp_path: Path, name: str, suffix: str) -> None:
+    model, rows = FILED[name]
+    source = fitted(model, rows)
+    path = tmp_path / f"model.{suffix}"
+    tensorml.convert(source).save(path)
+    loaded = tensorml.load(path)
+    assert_equal_outputs(loaded.transform(rows), source.transform(rows), name, 1e-8, 1e-10)

@@ -62,7 +62,7 @@ def nmf(model: NMF, x: Op) -> Outputs:
     gamma = exponent(beta)
     l1, l2 = penalties(model, x)
     updates = MultiplicativeUpdates(
-        x, Const(components), beta, l1, l2, gamma, float(model.tol), model.max_iter, divergence=True
+        x, Const(components), beta, l1, l2, gamma, float(model.tol), int(model.max_iter), divergence=True
     )
     return {"transform": updates}
 
@@ -74,7 +74,7 @@ def by_descent(model: NMF, x: Op, components: np.ndarray) -> Op:
     gram.flat[:: len(gram) + 1] += l2
     linear = x @ Const(np.ascontiguousarray(components.T))
     linear = cast(linear - l1, x.dtype) if l1 else linear
-    return NonNegativeDescent(linear, Const(gram), coordinates(model, len(gram)), float(model.tol), model.max_iter)
+    return NonNegativeDescent(linear, Const(gram), coordinates(model, len(gram)), float(model.tol), int(model.max_iter))
 
 
 def coordinates(model: NMF, count: int) -> np.ndarray:
@@ -121,7 +121,7 @@ def mini_batch_nmf(model: MiniBatchNMF, x: Op) -> Outputs:
     beta, (l1, l2) = loss(model), penalties(model, x)
     most = model.max_iter if model.transform_max_iter is None else model.transform_max_iter
     components = Const(fitted_attribute(model, "components_"))
-    updates = MultiplicativeUpdates(x, components, beta, l1, l2, exponent(beta), float(model.tol), most, False)
+    updates = MultiplicativeUpdates(x, components, beta, l1, l2, exponent(beta), float(model.tol), int(most), False)
     return {"transform": updates}
 
 
@@ -137,9 +137,8 @@ def latent_dirichlet_allocation(model: LatentDirichletAllocation, x: Op, *, norm
     rows = dense(x)
     x = finite(model, cast(rows.x if isinstance(rows, Untyped) else rows, dtype))
     x = not_negative(x, "LatentDirichletAllocation.transform")
-    weights = TopicWeights(
-        x, Const(topics.astype(dtype)), float(model.doc_topic_prior_), model.max_doc_update_iter, model.mean_change_tol
-    )
+    prior, tol = float(model.doc_topic_prior_), float(model.mean_change_tol)
+    weights = TopicWeights(x, Const(topics.astype(dtype)), prior, int(model.max_doc_update_iter), tol)
     return {"transform": weights / ReduceSum(weights) if normalize else weights}
 
 

@@ -12,7 +12,7 @@ from tensorml.executors.torch.rules import rules
 from tensorml.ops.factorization import CHECKED, EULER, SMALL, TINY
 
 BLOCK = 8192  # rows of a block of weights
-ELEMENTS = 400_000  # elements of a block of rows
+ELEMENTS = 250_000  # elements of a block of rows
 
 
 class Descent(nn.Module):
@@ -141,12 +141,12 @@ class Multiplicative(nn.Module):
             denominator = denominator + self.l1 if self.l1 > 0.0 else denominator
         else:
             product = weights.matmul(h)
-            safe = product.clamp(min=self.small) if self.beta < 2.0 else product
-            quotient = x / safe if self.beta == 1.0 else safe.pow(self.beta - 2.0) * x
-            numerator = quotient.matmul(h.t())
             if self.beta == 1.0:
+                numerator = torch.div(x, product.clamp_(min=self.small)).matmul(h.t())
                 denominator = sums.unsqueeze(0)
             else:
+                safe = product.clamp(min=self.small) if self.beta < 2.0 else product
+                numerator = safe.pow(self.beta - 2.0).mul_(x).matmul(h.t())
                 base = safe if self.beta < 1.0 else product
                 denominator = base.pow(self.beta - 1.0).matmul(h.t()) + self.l1
         if self.l2 > 0.0:
@@ -170,12 +170,13 @@ class Multiplicative(nn.Module):
     def block_error(self, x: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
         """The divergence of a block; for beta = 2 twice that."""
         if self.beta == 2.0:
-            return (x - product).square().sum(dtype=torch.float64)
+            return product.sub_(x).square_().sum(dtype=torch.float64)
         kept = x > self.small
-        some, near = x[kept], product[kept].clamp(min=self.small)
         if self.beta == 1.0:
-            logs = (some * (some / near).log()).sum(dtype=torch.float64)
-            return logs + product.sum(dtype=torch.float64) - some.sum(dtype=torch.float64)
+            total = product.sum(dtype=torch.float64)
+            logs = torch.div(x, product.clamp_(min=self.small)).log_().mul_(x).sub_(x)
+            return total + torch.where(kept, logs, torch.zeros_like(logs)).sum(dtype=torch.float64)
+        some, near = x[kept], product[kept].clamp(min=self.small)
         if self.beta == 0.0:
             ratio = some / near
             return ratio.sum(dtype=torch.float64) - float(x.numel()) - ratio.log().sum(dtype=torch.float64)
