@@ -96,6 +96,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # parameters without a default, or who
     "GenericUnivariateSelect": {"param": 0.5, "mode": "fpr"},
     "LinearDiscriminantAnalysis": {"n_components": None},
     "LocalOutlierFactor": {"novelty": True},
+    "LogisticRegressionCV": {"Cs": 2, "cv": 2},
     "MLPClassifier": {"hidden_layer_sizes": (6,), "max_iter": 20},
     "MLPRegressor": {"hidden_layer_sizes": (6,), "max_iter": 20},
     "MiniBatchDictionaryLearning": {"max_iter": 3, "n_components": 4},
