@@ -9,22 +9,40 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 
 from tensorml.converter import Outputs, converter, fitted, fitted_attribute
 from tensorml.graph import Const, Op
-from tensorml.ops import Columns, Equal, Exp, Log, LogSoftmax, ReduceSum, Sigmoid, Softmax, Where, concat, ravel
+from tensorml.ops import (
+    Columns,
+    Equal,
+    Exp,
+    Log,
+    LogSoftmax,
+    ReduceSum,
+    Require,
+    Sigmoid,
+    Softmax,
+    Where,
+    concat,
+    ravel,
+)
 from tensorml_sklearn.describe import finite, labelled
 from tensorml_sklearn.linear_model import classification, decision
+
+NEVER = Const(np.array(False))
+NO_PROJECTION = "transform not implemented for 'lsqr' solver (use 'svd' or 'eigen')."
 
 
 @converter(LinearDiscriminantAnalysis)
 def linear_discriminant_analysis(model: Any, x: Op) -> Outputs:
     """Labels, scores, probabilities and their logarithms as of a linear classifier; the projection of X.
 
-    x: [N, F]; scores: [N] for two classes, else [N, C]. The solver "lsqr" has no projection.
+    x: [N, F]; scores: [N] for two classes, else [N, C]. With the solver "lsqr" the projection raises InputError.
     Source: sklearn.discriminant_analysis.LinearDiscriminantAnalysis.
     """
     scores = decision(model, x)
     outputs = classification(model, scores) | {"predict_proba": _probabilities(scores)}
     outputs["predict_log_proba"] = Log(_above_zero(outputs["predict_proba"]))
-    return outputs if model.solver == "lsqr" else outputs | {"transform": _projection(model, x)}
+    return outputs | {
+        "transform": Require(x, NEVER, NO_PROJECTION) if model.solver == "lsqr" else _projection(model, x)
+    }
 
 
 def _probabilities(scores: Op) -> Op:

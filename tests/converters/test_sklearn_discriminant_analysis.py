@@ -15,7 +15,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
 import tensorml
-from tensorml.errors import UnsupportedModelError
+from tensorml.errors import InputError, UnsupportedModelError
 from tests.contract import assert_contract
 from tests.parity import assert_equal_outputs, assert_same
 
@@ -59,14 +59,16 @@ def test_linear_discriminant_analysis_gives_the_same(executor, model, target):
 
 
 @pytest.mark.parametrize("shrinkage", [None, "auto", 0.5])
-def test_the_solver_lsqr_has_no_projection_as_in_the_source(executor, shrinkage):
+def test_the_solver_lsqr_refuses_to_project_as_the_source_does(executor, shrinkage):
     source = LDA(solver="lsqr", shrinkage=shrinkage).fit(X, THREE)
     model = tensorml.convert(source, executor=executor)
-    assert set(model.methods) == {"predict", "decision_function", "predict_proba", "predict_log_proba"}
-    for method in model.methods:
+    for method in ("predict", "decision_function", "predict_proba", "predict_log_proba"):
         assert_equal_outputs(getattr(model, method)(X), getattr(source, method)(X), method, 1e-10, 1e-10)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="transform not implemented for 'lsqr' solver"):
         source.transform(X)
+    with pytest.raises(InputError, match="transform not implemented for 'lsqr' solver"):
+        model.transform(X)
+    assert tensorml.verify(source, model, X).ok
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
