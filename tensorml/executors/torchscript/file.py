@@ -20,7 +20,7 @@ from tensorml.executors.torchscript.program import TorchScriptExecutor, call_scr
 from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
-from tensorml.ops import OneHot, Paths, Reshape, Sparse
+from tensorml.ops import OneHot, Paths, Reshape, Scatter, Sparse
 from tensorml.programs import Decoding, Programs, Run, decoding, host_columns, numeric, unknown_kind
 from tensorml.save import pack, read_header, unpack
 
@@ -98,7 +98,7 @@ def plain_outputs(graph: Graph) -> Graph:
     """The graph without the outputs that are Paths, and with one-hot matrices dense: other readers take no codes."""
     outputs = {name: op for name, op in graph.outputs.items() if not isinstance(op, Paths)}
     for name, op in outputs.items():
-        if isinstance(op, Sparse) and isinstance(op.x, OneHot):
+        if isinstance(op, Sparse) and isinstance(op.x, OneHot | Scatter):
             outputs[name] = Sparse(Reshape(op.x, (op.x.columns,)))
     return Graph(outputs)
 
