@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
@@ -90,11 +90,20 @@ def graphs_to_save(model: TensorModel) -> dict[Schema, Graph]:
     if first.names is not None:
         wanted += [schema.plain for schema in wanted]
     if model.description.invertible:
-        wanted += [_way_back(programs.graph(schema)) for schema in wanted]
+        wanted += _ways_back(programs, wanted)
     for schema in wanted:
         with suppress(InputError):  # a kind of input that the source does not take either
             programs.graph(schema)
     return {schema: graph for schema, graph in programs.graphs.items() if not schema.options}
+
+
+def _ways_back(programs: GraphPrograms, wanted: Sequence[Schema]) -> list[Schema]:
+    """The kinds of input of inverse_transform, for those kinds of input of transform that the source takes."""
+    found: list[Schema] = []
+    for schema in wanted:
+        with suppress(InputError):
+            found.append(_way_back(programs.graph(schema)))
+    return found
 
 
 def _way_back(graph: Graph) -> Schema:
