@@ -40,9 +40,7 @@ def linear_discriminant_analysis(model: Any, x: Op) -> Outputs:
     scores = decision(model, x)
     outputs = classification(model, scores) | {"predict_proba": _probabilities(scores)}
     outputs["predict_log_proba"] = Log(_above_zero(outputs["predict_proba"]))
-    return outputs | {
-        "transform": Require(x, NEVER, NO_PROJECTION) if model.solver == "lsqr" else _projection(model, x)
-    }
+    return outputs | {"transform": _projection(model, x)}
 
 
 def _probabilities(scores: Op) -> Op:
@@ -64,6 +62,8 @@ def _projection(model: Any, x: Op) -> Op:
 
     Source: sklearn.discriminant_analysis.LinearDiscriminantAnalysis.transform.
     """
+    if model.solver == "lsqr":
+        return Require(x, NEVER, NO_PROJECTION)
     scalings = np.asarray(fitted_attribute(model, "scalings_"))[:, : model._max_components]
     x = finite(model, x)
     centered = x - fitted(model, "xbar_") if model.solver == "svd" else x

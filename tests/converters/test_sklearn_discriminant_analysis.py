@@ -29,7 +29,7 @@ TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 LDA, QDA = LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
 
-def quadratic(**options: Any) -> QDA:
+def quadratic(**options: Any) -> QuadraticDiscriminantAnalysis:
     """The model with these options, or a skipped test where this scikit-learn does not have them."""
     try:
         return QDA(**options)

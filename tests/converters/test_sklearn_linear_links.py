@@ -62,7 +62,8 @@ def fit(model: Any, rows: Any, target: Any = None) -> Any:
     """The model, fitted; whether it converged is not what these tests are about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return clone(model).fit(rows, target)
+        copy: Any = clone(model)
+        return copy.fit(rows, target)
 
 
 def of_dtype(dtype: Any) -> np.ndarray:

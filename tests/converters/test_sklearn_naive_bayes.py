@@ -49,15 +49,17 @@ def assert_close(source: Any, rows: Any, executor: str, tolerance: float = 1e-11
 @pytest.mark.parametrize("options", [{}, {"var_smoothing": 1e-3}, {"priors": "given"}], ids=str)
 def test_gaussian_naive_bayes_gives_the_same(executor, options, target):
     classes = len(np.unique(target))
-    options = {"priors": np.arange(1, classes + 1) / sum(range(classes + 1))} if "priors" in options else options
-    model = assert_close(fit(GaussianNB(**options), REAL, target), REAL, executor)
+    if "priors" in options:
+        options = {"priors": np.arange(1, classes + 1) / sum(range(classes + 1))}
+    source = GaussianNB().set_params(**options)
+    model = assert_close(fit(source, REAL, target), REAL, executor)
     assert set(model.methods) == {"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"}
 
 
 DISCRETE = [
     MultinomialNB(),
     MultinomialNB(alpha=0.2, fit_prior=False),
-    MultinomialNB(alpha=[0.5, 1, 2, 1, 1, 3]),
+    MultinomialNB().set_params(alpha=[0.5, 1, 2, 1, 1, 3]),
     MultinomialNB(class_prior=[0.2, 0.3, 0.5]),
     MultinomialNB(alpha=0, force_alpha=False),
     ComplementNB(),
@@ -65,7 +67,7 @@ DISCRETE = [
     ComplementNB(class_prior=[0.2, 0.3, 0.5], fit_prior=False),
     BernoulliNB(),
     BernoulliNB(binarize=1.5, alpha=0.3),
-    BernoulliNB(binarize=None),
+    BernoulliNB().set_params(binarize=None),
     BernoulliNB(fit_prior=False, class_prior=[0.2, 0.3, 0.5]),
 ]
 

@@ -42,7 +42,8 @@ def fit(model: Any, rows: Any, target: Any) -> Any:
     """The model, fitted; whether it converged is not what these tests are about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return clone(model).set_params(max_iter=15, random_state=0).fit(rows, target)
+        copy: Any = clone(model)
+        return copy.set_params(max_iter=15, random_state=0).fit(rows, target)
 
 
 def assert_close(source: Any, rows: Any, executor: str, tolerance: float = 1e-9) -> Any:
