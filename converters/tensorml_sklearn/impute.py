@@ -33,6 +33,7 @@ from tensorml_sklearn.categories import columns_of
 from tensorml_sklearn.describe import VERSION, finite, floating, imputes_objects
 
 BOOL, FLOAT32, FLOAT64 = np.dtype(bool), np.dtype(np.float32), np.dtype(np.float64)
+NAN = float("nan")
 Imputer = SimpleImputer | KNNImputer | IterativeImputer
 
 
@@ -292,7 +293,7 @@ def knn_imputer(model: KNNImputer, x: Op) -> Outputs:
     rows, lacks = np.asarray(fitted_attribute(model, "_fit_X")), np.asarray(model._mask_fit_X)
     dtype = FLOAT32 if x.dtype == rows.dtype == FLOAT32 else FLOAT64
     marked = np.where(lacks, np.nan, rows).astype(dtype)
-    means = np.array([column.mean() for column in np.ma.array(rows, mask=lacks).T], dtype)
+    means = np.array([NAN if column.mask.all() else column.mean() for column in np.ma.array(rows, mask=lacks).T], dtype)
     z = Where(missing, Const(np.asarray(np.nan, dtype)), cast(x, dtype))
     imputed = NeighborImputation(z, marked, means, int(model.n_neighbors), model.weights == "distance")
     filled, valid = Where(missing, cast(imputed, x.dtype), x), np.asarray(model._valid_mask)
