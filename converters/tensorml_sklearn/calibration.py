@@ -41,14 +41,14 @@ def calibrated_label(i: int) -> str:
     return f"CalibratedClassifierCV calibrated_classifiers_[{i}]"
 
 
-def calibrated_steps(model: CalibratedClassifierCV) -> list[tuple[str, Any]]:
+def calibrated_steps(model: Any) -> list[tuple[str, Any]]:
     """The estimators that are calibrated, under the names that refusals use."""
     parts = fitted_attribute(model, "calibrated_classifiers_")
     return [(calibrated_label(i), part.estimator) for i, part in enumerate(parts)]
 
 
 @converter(CalibratedClassifierCV, steps=calibrated_steps, frames=True, sparse=True)
-def calibrated_classifier(model: CalibratedClassifierCV, x: Op | Frame) -> Outputs:
+def calibrated_classifier(model: Any, x: Op | Frame) -> Outputs:
     """The mean of the folds' calibrated probabilities, and the class where it is largest. float64 [N, C].
 
     Source: sklearn.calibration.CalibratedClassifierCV.

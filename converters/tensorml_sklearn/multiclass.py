@@ -64,7 +64,7 @@ def _all_have(parts: list[tuple[str, Any, Outputs]], method: str) -> bool:
     return all(hasattr(base, method) for _, base, _ in parts)
 
 
-def _chosen_class(model: OneVsRestClassifier, scores: list[Op]) -> Op:
+def _chosen_class(model: Any, scores: list[Op]) -> Op:
     """The labels. scores: [N] for each class, or one for two classes.
 
     Source: sklearn.multiclass.OneVsRestClassifier.predict; LabelBinarizer.inverse_transform, whose result is sparse if
@@ -116,7 +116,7 @@ def _probabilities(model: OneVsRestClassifier, parts: list[Op]) -> Op:
 
 
 @converter(OneVsOneClassifier, steps=bases, frames=True, sparse=True)
-def one_vs_one(model: OneVsOneClassifier, x: Op | Frame) -> Outputs:
+def one_vs_one(model: Any, x: Op | Frame) -> Outputs:
     """The class that most of the pairs vote for; their confidences decide ties.
 
     decision_function: float64 [N, C], [N] for two classes. Source: sklearn.multiclass.OneVsOneClassifier.
