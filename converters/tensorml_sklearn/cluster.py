@@ -60,8 +60,11 @@ def squared_distances(x: Op, centres: np.ndarray) -> Op:
 
 
 def closest(x: Op, centres: np.ndarray) -> Op:
-    """The closest centre, the first in a tie: int64 [N]. Source: sklearn.metrics.pairwise_distances_argmin."""
-    return ArgMax(-squared_distances(x, centres))
+    """The closest centre, the first in a tie: int64 [N].
+
+    Source: sklearn.metrics.pairwise_distances_argmin, in float64; the row's own square makes no difference.
+    """
+    return closest_mean(cast(x, FLOAT64), centres.astype(np.float64))
 
 
 def distances(x: Op, centres: np.ndarray) -> Op:

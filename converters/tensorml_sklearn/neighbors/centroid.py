@@ -9,12 +9,15 @@ from tensorml.converter import Outputs, converter, fitted, fitted_attribute, uns
 from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Columns, Distance, Exp, Label, LogSoftmax, Nearest, cast, ravel
 from tensorml.ops.distance import NO_WEIGHTS
+from tensorml_sklearn.cluster import closest
 from tensorml_sklearn.describe import finite
 from tensorml_sklearn.neighbors.search import FLOAT64, NO_POINTS, SORT
 
 
-def closest(x: Op, centres: np.ndarray, metric: str = "euclidean") -> Op:
+def nearest_to(x: Op, centres: np.ndarray, metric: str) -> Op:
     """The closest centre of each row, the first in a tie. Result: int64 [N]."""
+    if metric == "euclidean":
+        return closest(x, centres)
     no_tree = (NO_POINTS, NO_POINTS, np.empty((0, 0, 0)), NO_WEIGHTS)
     return ravel(Nearest(x, Const(centres), metric, 2.0, NO_WEIGHTS, False, 1, "index", SORT, "", *no_tree))
 
@@ -33,7 +36,7 @@ def nearest_centroid(model: NearestCentroid, x: Op) -> Outputs:
     classes, prior = fitted_attribute(model, "classes_"), fitted_attribute(model, "class_prior_")
     scores = _scores(model, x, prior)
     if np.isclose(prior, 1 / len(classes)).all():
-        index = closest(x, np.ascontiguousarray(model.centroids_, np.float64), model.metric)
+        index = nearest_to(x, np.ascontiguousarray(model.centroids_, np.float64), model.metric)
     else:
         index = ArgMax(scores)
     if model.metric != "euclidean":

@@ -136,16 +136,16 @@ def search(model: Any, x: Op) -> Search:
     rows = model._fit_X.toarray() if issparse(model._fit_X) else np.asarray(model._fit_X)
     both = x.dtype == rows.dtype == FLOAT32
     inside = path == "reduction" and both and metric != "euclidean"
-    dtype = x.dtype if inside or (both and metric == "cosine") else FLOAT64
+    dtype = x.dtype if inside or (both and name == "cosine") else FLOAT64
     x, table = cast(x, dtype), Const(rows.astype(dtype))
-    if metric == "cosine":
+    if name == "cosine":
         x, table = unit(x), Const(_unit_rows(table.value))
     if name == "correlation":
         x, table = _centred(x), Const(_centred_rows(rows.astype(dtype)))
     if metric in ("dice", "sokalsneath") and path == "tree" and not rows.any(axis=1).all():
         x = Require(x, ReduceMax(Abs(x)) > 0, f"{model.__class__.__name__}: {UNDEFINED} a row of zeros.")
     p, w = _parameters(model, metric, path)
-    small = path == "pairwise" and both and metric in ("cosine", "euclidean", "nan_euclidean") and name != "correlation"
+    small = path == "pairwise" and both and name in ("cosine", "euclidean", "l2", "nan_euclidean")
     rounded = path == "reduction" and both and name in ("euclidean", "l2")
     squared = name == "sqeuclidean"
     return Search(model, x, table, metric, p, w, squared, path, FLOAT32 if small else FLOAT64, rounded)

@@ -17,7 +17,7 @@ from tensorml.ops.sorting import introsort, quicksort
 
 EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
 FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
-LEAST = 1024  # rows that are searched together at most where a matrix product preselects
+GROUP = 16  # distances of which the least is taken first
 
 
 class Metric(nn.Module):
@@ -52,11 +52,11 @@ class Metric(nn.Module):
         return (x[:, j : j + 1] - self.column(y, j, index)).to(torch.float64)
 
     def root(self, distance: torch.Tensor) -> torch.Tensor:
-        """The distance from what orders as it does."""
+        """The distance from what orders as it does. The power 0.5 is rounded correctly, MKL's square root is not."""
         if self.rooted:
-            return distance.sqrt()
+            return distance.pow(0.5)
         if self.metric == "haversine":
-            return distance.sqrt().asin() * 2
+            return distance.pow(0.5).asin() * 2
         return distance.pow(1 / self.p) if self.metric == "minkowski" else distance
 
     def surrogate(self, x: torch.Tensor, y: torch.Tensor, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
@@ -222,7 +222,7 @@ class Search(nn.Module):
         self.to_centre.true, self.to_centre.single = True, False
         self.k, self.ties, self.stable = op.k, op.ties, op.sort == "introsort" and op.k <= 15
         self.introsort, self.tree, self.metric, self.p = op.sort == "introsort", op.tree, op.metric, float(op.p)
-        self.given, self.block, self.extra, self.least = op.metric == "precomputed", BLOCK, EXTRA, LEAST
+        self.given, self.block, self.extra, self.group = op.metric == "precomputed", BLOCK, EXTRA, GROUP
         count = int(op.table.shape[0])
         self.preselect = op.metric == "euclidean" and count >= FEW_ROWS and op.k + EXTRA < count // 2
         leaf = [op.point[a:b] for a, b in zip(op.start[:-1], op.start[1:], strict=True)]
@@ -236,34 +236,26 @@ class Search(nn.Module):
 
     def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """x: [N, F]; table: [M, F]; result: int64 [N, k]."""
-        y, rows = table.t().contiguous(), max(1, self.block // table.size(0))
-        result = torch.empty([x.size(0), self.k], dtype=torch.int64, device=x.device)
-        centre = table.mean(0, keepdim=True)
-        close = (table - centre).to(torch.float32).t().contiguous()
-        squares = close.mul(close).sum(0, keepdim=True)
+        y = table.t().contiguous()
         if self.preselect:
-            rows = min(self.least, 2 * rows)
+            return self.preselected(x, table, y)
+        result = torch.empty([x.size(0), self.k], dtype=torch.int64, device=x.device)
+        rows = max(1, self.block // table.size(0))
         for i in range(0, x.size(0), rows):
-            part = x[i : i + rows]
-            if self.preselect:
-                result[i : i + rows] = self.preselected(part, y, (part - centre).to(torch.float32), close, squares)
-            else:
-                result[i : i + rows] = self.exact(part, y)
+            result[i : i + rows] = self.exact(x[i : i + rows], y)
         return result
 
-    def preselected(
-        self, x: torch.Tensor, y: torch.Tensor, near: torch.Tensor, close: torch.Tensor, squares: torch.Tensor
-    ) -> torch.Tensor:
-        """The nearest of a block of rows; near, close: x and y less their centre, float32; squares: of close."""
-        product = torch.addmm(squares, near, close, alpha=-2.0)
-        least, candidate = product.topk(self.k + self.extra, dim=1, largest=False)
-        candidate = candidate.sort(dim=1)[0]
+    def preselected(self, x: torch.Tensor, table: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The nearest by candidates. y: the table's transpose; result: int64 [N, k]."""
+        centre = table.mean(0, keepdim=True)
+        near, close = (x - centre).to(torch.float32), (table - centre).to(torch.float32)
+        squares = close.mul(close).sum(1).unsqueeze(0)
+        candidate, beyond = self.candidates(near, close.t().contiguous(), squares)
         distance, order = self.between(x, y, candidate).sort(dim=1, stable=True)
         result = candidate.gather(1, order[:, : self.k])
         own = near.mul(near).sum(1)
         doubt = (own + squares.amax()) * ((x.size(1) + 8) * 4.8e-7)
-        beyond = (least.amax(1) + own - doubt).to(torch.float64)
-        again = ~(distance[:, self.k] < beyond)
+        again = ~(distance[:, self.k] < (beyond + own - doubt).to(torch.float64))
         again = again.logical_or(self.tied(distance[:, : self.k + 1]))
         if bool(again.any()):
             rows = again.nonzero()[:, 0]
@@ -271,6 +263,38 @@ class Search(nn.Module):
             for i in range(0, rows.size(0), few):
                 result[rows[i : i + few]] = self.exact(x.index_select(0, rows[i : i + few]), y)
         return result
+
+    def candidates(self, near: torch.Tensor, close: torch.Tensor, squares: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """The rows of the table that are nearest but for rounding, in their order, and a bound for all others.
+
+        near [N, F] and close [F, M] are the rows and the table less its centre; squares: [1, M]. A bound lacks the
+        row's own square, as the products do. Result: int64 [N, k + EXTRA], float32 [N].
+        """
+        found = torch.empty([near.size(0), self.k + self.extra], dtype=torch.int64, device=near.device)
+        beyond = torch.empty([near.size(0)], dtype=near.dtype, device=near.device)
+        rows = max(1, 2 * self.block // close.size(1))
+        for i in range(0, near.size(0), rows):
+            product = torch.addmm(squares, near[i : i + rows], close, alpha=-2.0)
+            least, place = self.least_of(product)
+            found[i : i + rows] = place.sort(dim=1)[0]
+            beyond[i : i + rows] = least.amax(1)
+        return [found, beyond]
+
+    def least_of(self, product: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """The k + EXTRA least products of each row and their places; of a long row, by the least of each group."""
+        count, rows = self.k + self.extra, product.size(0)
+        groups = product.size(1) // self.group
+        if groups < 8 * count:
+            values, place = product.topk(count, dim=1, largest=False, sorted=False)
+            return [values, place]
+        inside = product[:, : groups * self.group].reshape([rows, self.group, groups])
+        best = inside.amin(1).topk(count, dim=1, largest=False, sorted=False)[1]
+        steps = torch.arange(self.group, device=product.device) * groups
+        place = (best.unsqueeze(1) + steps.unsqueeze(1)).reshape([rows, -1])
+        rest = torch.arange(groups * self.group, product.size(1), device=product.device).expand([rows, -1])
+        place = torch.cat([place, rest], 1)
+        values, chosen = product.gather(1, place).topk(count, dim=1, largest=False, sorted=False)
+        return [values, place.gather(1, chosen)]
 
     def tied(self, distance: torch.Tensor) -> torch.Tensor:
         """The rows with equal distances among these, which are sorted. Result: bool [n]."""
