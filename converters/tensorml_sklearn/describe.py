@@ -27,6 +27,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import RANSACRegressor
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.model_selection._classification_threshold import BaseThresholdClassifier
 from sklearn.model_selection._search import BaseSearchCV
@@ -125,6 +126,9 @@ def _reading(model: Any) -> Description:
     if (inner := delegate(model)) is not None:
         return _read_by(inner)
     known = _read_by_itself(model)
+    if isinstance(model, RANSACRegressor):
+        base = _read_by(model.estimator_)
+        return replace(known, absent=base.absent, sparse=known.sparse and base.sparse, sparse_nan=base.sparse_nan)
     if isinstance(
         model,
         BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor | OneVsOneClassifier | _BaseChain,

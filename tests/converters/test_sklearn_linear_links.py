@@ -22,6 +22,8 @@ from sklearn.linear_model import (
     SGDOneClassSVM,
     TweedieRegressor,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 import tensorml
@@ -180,6 +182,18 @@ def test_a_robust_regression_of_several_targets_and_sparse_rows_gives_the_same(e
     source = fit(RANSACRegressor(min_samples=20, random_state=0), X, np.stack([y, -y], axis=1))
     assert_same(source, X, executor, rtol=1e-9, atol=1e-9)
     assert_same(source, scipy.sparse.csr_matrix(X), executor, rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_sparse_matrix_leaves_out_means_what_it_means_to_the_model_inside(executor):
+    xgboost = pytest.importorskip("xgboost")
+    rows = scipy.sparse.csr_matrix(np.where(X > 0.3, X, 0))
+    inner = xgboost.XGBRegressor(n_estimators=5, n_jobs=1)
+    source = fit(RANSACRegressor(inner, min_samples=40, random_state=0), rows, y)
+    model = assert_same(source, rows, executor, rtol=1e-6)
+    assert (model.predict(rows) != model.predict(rows.toarray())).any()
+    nested = fit(RANSACRegressor(make_pipeline(StandardScaler(), Lasso(0.01)), min_samples=20), X, y)
+    with pytest.raises(InputError, match="sparse matrix is not supported"):
+        tensorml.convert(nested, executor=executor).predict(rows)
 
 
 def test_a_robust_regression_refuses_as_its_model_does_and_names_what_is_not_converted():
