@@ -70,8 +70,10 @@ class Description:
     absent: what an entry that a sparse matrix does not store means.
     sparse: whether sparse matrices are taken. sparse_nan: whether they may store NaN, as dense rows may.
     sparse_transform: what `transform` returns for a sparse matrix: "csr", "same" (the format of the input where that is
-        CSC, else CSR), "dense", "dense of csr" (where the source errs on CSC), or "" where it is refused.
+        CSC, else CSR), "dense", "dense of csr" (where the source errs on CSC), "csr of nonzeros" (where stored
+        zeros count), or "" where it is refused.
     one_dimensional: whether the source also takes its one feature as an array [N].
+    support: whether each feature is selected, for a source with `get_support`.
     empty: whether the source takes a batch of no rows.
     invertible: whether the source has `inverse_transform`.
     frame_back: whether that makes a DataFrame of a DataFrame, which is refused: the way back is one of arrays.
@@ -96,6 +98,7 @@ class Description:
     refused: Mapping[str, str] = field(default_factory=dict)
     sparse_nan: bool = True
     sparse_transform: str = ""
+    support: tuple[bool, ...] | None = None
     one_dimensional: bool = False
 
 

@@ -197,6 +197,10 @@ class SparseRows:
         self.matrix = rows if absent == 0 or rows.dtype.kind == "f" else rows.astype(np.float64)
         self.absent = absent
 
+    def stores_zeros(self) -> bool:
+        """Whether a stored number is 0."""
+        return bool((self.matrix.data == 0).any())
+
     def stores_nan(self) -> bool:
         """Whether a stored number is NaN."""
         return self.matrix.dtype.kind == "f" and bool(np.isnan(self.matrix.data).any())

@@ -15,11 +15,11 @@ import numpy as np
 from tensorml.converter import Description
 from tensorml.errors import InputError
 from tensorml.executors.base import Executor
-from tensorml.frames import FRAMES, Batch, Schema, as_column, names_differ, read, width_differs
+from tensorml.frames import FRAMES, Batch, Schema, SparseRows, as_column, names_differ, read, width_differs
 from tensorml.graph import Graph
 from tensorml.programs import Programs, csr_matrix
 
-CSR_ALONE = "dense of csr"
+CSR_ALONE, NONZEROS = "dense of csr", "csr of nonzeros"
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
 
 
@@ -87,6 +87,8 @@ class TensorModel:
             return self._description.attributes[name]
         if name == "get_feature_names_out" and self._description.feature_names_out is not None:
             return self._feature_names_out
+        if name == "get_support" and self._description.support is not None:
+            return self._support
         if name in self._description.refused:
             raise AttributeError(f"{self.source.name}.{name} is not converted: {self._description.refused[name]}")
         raise AttributeError(f"the source, {self.source.name}, has no method or attribute {name!r} for inference")
@@ -132,6 +134,11 @@ class TensorModel:
         if input_features is not None and tuple(input_features) != known:
             raise InputError("input_features is not equal to feature_names_in_")
         return np.array(self._description.feature_names_out, dtype=object)
+
+    def _support(self, indices: bool = False) -> np.ndarray:
+        """Whether each feature is selected, bool [F]; with `indices` the positions of those that are, int64."""
+        support = np.array(self._description.support, np.bool_)
+        return np.flatnonzero(support) if indices else support
 
     def _split(self, method: str, options: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
         """The options that make another graph, without those at their default, and the others."""
@@ -182,15 +189,23 @@ class TensorModel:
                 raise InputError(width_differs(len(schema.dtypes), reader, known.n_features))
             schema = schema if known.by_name else schema.plain
         self._require_rows(batch, reader)
-        if batch.origin == "sparse" and not (known.sparse and (method != "transform" or known.sparse_transform)):
+        if batch.origin == "sparse":
+            self._require_readable(batch.arrays["x"], method, reader)
+        return replace(batch, schema=schema)
+
+    def _require_readable(self, rows: SparseRows, method: str, reader: str) -> None:
+        """Raise InputError for a sparse matrix that the source does not take, or reads in another way than rows."""
+        known = self._description
+        if not known.sparse or (method == "transform" and not known.sparse_transform):
             raise InputError(f"{method}() of a sparse matrix is not supported. Pass X.toarray().")
-        if batch.origin == "sparse" and known.sparse_transform == CSR_ALONE and batch.arrays["x"].format == "csc":
+        if known.sparse_transform == CSR_ALONE and rows.format == "csc":
             raise InputError(f"{reader} reads a CSC matrix in the wrong order. Pass X.tocsr().")
-        if batch.origin == "sparse" and not known.sparse_nan and batch.arrays["x"].stores_nan():
+        if known.sparse_transform == NONZEROS and rows.stores_zeros():
+            raise InputError(f"X stores zeros, of which {reader} takes the logarithm. Call X.eliminate_zeros().")
+        if not known.sparse_nan and rows.stores_nan():
             raise InputError(
                 f"Input X contains NaN in a sparse matrix; {reader} reads it there in another way, if at all."
             )
-        return replace(batch, schema=schema)
 
     def _checked_back(self, batch: Batch) -> Batch:
         """The input of `inverse_transform`: sparse only where `transform` is, whose converter returns dense rows."""
@@ -242,7 +257,8 @@ def parse(name: str) -> tuple[str, str, int | None]:
 
 def _to_sparse(value: Any, kind: str, like: Any) -> Any:
     """What `transform` returns for the sparse matrix `like`: see `Description.sparse_transform`."""
-    matrix = csr_matrix(value) if kind in ("csr", "same") and isinstance(value, np.ndarray) else value
+    sparse = kind in ("csr", "same", NONZEROS)
+    matrix = csr_matrix(value) if sparse and isinstance(value, np.ndarray) else value
     return matrix.tocsc() if kind == "same" and like.format == "csc" else matrix
 
 

@@ -12,6 +12,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import NMF, MiniBatchNMF
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -95,6 +96,7 @@ def describe(model: BaseEstimator) -> Description:
         invertible=hasattr(model, "inverse_transform"),
         frame_back=makes_frames(model),
         feature_names_out=names_out(model),
+        support=tuple(model.get_support().tolist()) if isinstance(model, SelectorMixin) else None,
         refused={name: reason for name, reason in NOT_CONVERTED.items() if hasattr(model, name)},
     )
 
@@ -221,10 +223,13 @@ def _read_by_itself(model: Any) -> Description:
 
 
 def makes_frames(model: Any) -> bool:
-    """Whether `inverse_transform` of a DataFrame is one: functions of the frame itself, and steps that pass it on."""
+    """Whether `inverse_transform` of a DataFrame is one: functions of the frame itself, and steps that pass it on.
+
+    NMF multiplies the frame itself with its components.
+    """
     if isinstance(model, Pipeline):
         return all(step in IDENTITY or makes_frames(step) for _, step in model.steps)
-    return type(model) is FunctionTransformer and not model.validate
+    return isinstance(model, NMF | MiniBatchNMF) or (type(model) is FunctionTransformer and not model.validate)
 
 
 def takes_objects(model: Any) -> bool:

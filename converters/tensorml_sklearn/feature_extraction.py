@@ -43,4 +43,4 @@ def over_norm(model: TfidfTransformer, x: Op) -> Op:
     return cast(cast(x, FLOAT64) / Where(Equal(norm, Const(np.zeros((), FLOAT64))), one, norm), x.dtype)
 
 
-SPARSE_TRANSFORM[TfidfTransformer] = lambda _: "csr"
+SPARSE_TRANSFORM[TfidfTransformer] = lambda model: "csr of nonzeros" if model.sublinear_tf else "csr"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
@@ -136,6 +137,8 @@ def test_what_nmf_refuses(executor: str) -> None:
         model.transform(np.full((1, 9), np.nan))
     with pytest.raises(InputError, match="inverse_transform is expecting 3"):
         model.inverse_transform(POSITIVE)
+    with pytest.raises(InputError, match="DataFrame"):
+        model.inverse_transform(pd.DataFrame(np.ones((2, 3))))
     zeros = tensorml.convert(fitted(NMFS["updates of Itakura-Saito"], POSITIVE), executor=executor)
     with pytest.raises(InputError, match="When beta_loss <= 0 and X contains zeros"):
         zeros.transform(np.eye(9))

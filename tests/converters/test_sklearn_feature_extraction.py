@@ -60,6 +60,20 @@ def test_a_sparse_step_is_weighted_and_hands_on(executor: str) -> None:
     assert_equal_outputs(actual, source.transform(x), "transform", 1e-10, 1e-10)
 
 
+def test_stored_zeros_are_refused_where_their_logarithm_counts(executor: str) -> None:
+    rows = csr_matrix(COUNTS.astype(float))
+    rows.data[0] = 0.0
+    plain, sublinear = (TfidfTransformer(norm=None, sublinear_tf=s).fit(csr_matrix(COUNTS)) for s in (False, True))
+    actual = tensorml.convert(plain, executor=executor).transform(rows)
+    assert_equal_outputs(actual, plain.transform(rows), "transform", 1e-13)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(sublinear.transform(rows).toarray()).all()
+    with pytest.raises(
+        InputError, match=r"stores zeros, of which TfidfTransformer takes the logarithm. Call X.eliminate_zeros"
+    ):
+        tensorml.convert(sublinear, executor=executor).transform(rows)
+
+
 def test_what_is_refused(executor: str) -> None:
     with pytest.raises(NotFittedError, match="not fitted"):
         tensorml.convert(TfidfTransformer())
@@ -73,4 +87,4 @@ def test_what_is_refused(executor: str) -> None:
 def test_patches_are_refused_with_a_reason() -> None:
     source = PatchExtractor(patch_size=(2, 2)).fit(RNG.normal(size=(3, 8, 8)))
     with pytest.raises(UnsupportedModelError, match="rows are images of three or four dimensions"):
-        tensorml.convert(source, RNG.normal(size=(3, 8)))
+        tensorml.convert(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,18 @@ def test_selected_columns_and_predictions_are_the_same(executor: str, name: str)
     rtol = 1e-12 if hasattr(model, "decision_function") or hasattr(model, "predict_proba") else 0.0
     assert_same(model, X, executor, rtol=rtol)
     assert_same(model, X[:1], executor, rtol=rtol)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_the_support_is_known_also_from_a_file(tmp_path: Path, suffix: str) -> None:
+    source = fitted(SelectKBest(k=3))
+    model = tensorml.convert(source)
+    path = tmp_path / f"model.{suffix}"
+    model.save(path)
+    for known in (model, tensorml.load(path)):
+        assert_equal_outputs(known.get_support(), source.get_support(), "get_support")
+        assert_equal_outputs(known.get_support(indices=True), source.get_support(indices=True), "get_support")
+    assert not hasattr(tensorml.convert(LogisticRegression().fit(X, Y)), "get_support")
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_])
