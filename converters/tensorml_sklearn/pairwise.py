@@ -99,7 +99,7 @@ def pairs(model: Any, x: Op, rows: Any, kernel: Any, parameters: Mapping[str, An
     if metric.endswith("chi2"):
         x = Require(x, x >= 0.0, "X contains negative values.")
     if metric == "cosine":
-        x, y = normalized(x), normalize(y)
+        x, y = normalized(x), np.asarray(normalize(y))
     return Pairs(x, y, "polynomial" if metric == "poly" else metric, *numbers)
 
 

@@ -38,7 +38,7 @@ converter(LinearSVR)(linear_regressor)
 
 
 def expansion(model: Any, x: Op, coef: np.ndarray) -> Op:
-    """libsvm's decision values: kernels between x and the support vectors, times coef, plus the intercepts.
+    """Decision values of libsvm: kernels between x and the support vectors, times coef, plus the intercepts.
 
     x: [N, F], read as float64; coef: [M, K]; result: float64 [N, K]. With a precomputed kernel the input has a column
     for each row of `fit`, of which those of the support vectors count.
@@ -54,9 +54,7 @@ def expansion(model: Any, x: Op, coef: np.ndarray) -> Op:
 
 
 def coefficients(model: Any) -> np.ndarray:
-    """libsvm's coefficients, [classes - 1, M], or [1, M]; no support vectors: [.., 0]. The signs of two classes are
-    libsvm's own, which `dual_coef_` exchanges.
-    """
+    """Coefficients of libsvm, [classes - 1, M] or [1, M]. For two classes `dual_coef_` has them with other signs."""
     return np.asarray(dense(fitted_attribute(model, "_dual_coef_")), FLOAT64)
 
 

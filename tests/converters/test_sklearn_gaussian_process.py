@@ -156,6 +156,14 @@ def test_what_the_source_does_not_take_is_refused(executor: str) -> None:
             model.predict(X[:, :2])
 
 
+def test_covariances_and_samples_are_refused_by_name(executor: str) -> None:
+    model = tensorml.convert(regressor(RBF()).fit(X, Y), executor=executor)
+    with pytest.raises(InputError, match=r"predict\(\) does not take return_cov=True"):
+        model.predict(X, return_cov=True)
+    with pytest.raises(AttributeError, match="sample_y is not converted: it draws random numbers"):
+        _ = model.sample_y
+
+
 class Own(RBF):
     """A kernel of the user's."""
 

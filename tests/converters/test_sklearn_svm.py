@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,19 @@ def test_machines_without_support_vectors_return_their_intercept(executor: str) 
         else:
             model = tensorml.convert(source, executor=executor)
             assert_equal_outputs(model.predict(x), np.full(len(x), source.intercept_[0]), "predict")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_files_hold_kernel_machines(tmp_path: Path, suffix: str) -> None:
+    x, y = data(3)
+    source = fitted(SVC(probability=True, random_state=0), x, y)
+    tensorml.convert(source).save(tmp_path / f"model{suffix}")
+    model = tensorml.load(tmp_path / f"model{suffix}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method in ("predict", "decision_function", "predict_proba"):
+            actual, expected = getattr(model, method)(x), getattr(source, method)(x)
+            assert_equal_outputs(actual, expected, method, TOLERANCE, TOLERANCE)
 
 
 def test_probabilities_are_absent_where_the_model_learned_none() -> None:
