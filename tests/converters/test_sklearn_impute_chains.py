@@ -23,6 +23,7 @@ import tensorml
 from tensorml.errors import InputError, NotFittedError, UnsupportedModelError
 from tests.parity import assert_equal_outputs, assert_same
 
+EAGER = pytest.mark.parametrize("executor", ["reference", "torch"])  # scripts of the same rules are tried further down
 RNG = np.random.default_rng(0)
 NAN = float("nan")
 FULL = RNG.normal(size=(150, 5))
@@ -80,6 +81,7 @@ def check(source: Any, x: np.ndarray, executor: str, rounding: float) -> None:
     np.testing.assert_array_equal(model.get_feature_names_out(), source.get_feature_names_out())
 
 
+@EAGER
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("fit_dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NEIGHBORS)
@@ -117,6 +119,7 @@ def test_neighbours_and_chains_know_missing_values_by_a_number(executor: str, ma
             tensorml.convert(source, executor=executor).transform(X)
 
 
+@EAGER
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_impute_the_same_within_rounding(executor: str, name: str, dtype: str) -> None:
@@ -265,6 +268,7 @@ STRINGS = {
 }
 
 
+@EAGER
 @pytest.mark.parametrize("encoder", ENCODERS, ids=str)
 @pytest.mark.parametrize("name", STRINGS)
 def test_strings_are_imputed_before_their_encoder(executor: str, name: str, encoder: Any) -> None:

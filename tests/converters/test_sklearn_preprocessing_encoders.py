@@ -27,6 +27,7 @@ import tensorml
 from tensorml.errors import InputError, UnsupportedModelError
 from tests.parity import assert_equal_outputs
 
+EAGER = pytest.mark.parametrize("executor", ["reference", "torch"])  # scripts of the same rules are tried further down
 RNG = np.random.default_rng(0)
 N = 150
 WORDS = RNG.choice(["a", "b", "c", "d"], (N, 2), p=[0.6, 0.25, 0.1, 0.05]).astype(object)
@@ -109,6 +110,7 @@ def same(source: Any, X: Any, executor: str) -> tensorml.TensorModel:
     return model
 
 
+@EAGER
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", ONE_HOT)
 def test_one_hot_columns_are_the_same(executor: str, name: str, table: str) -> None:
@@ -118,12 +120,14 @@ def test_one_hot_columns_are_the_same(executor: str, name: str, table: str) -> N
     np.testing.assert_array_equal(model.get_feature_names_out(), source.get_feature_names_out())
 
 
+@EAGER
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", ORDINAL)
 def test_ordinal_codes_are_the_same(executor: str, name: str, table: str) -> None:
     same(clone(ORDINAL[name]).fit(TABLES[table]), TABLES[table], executor)
 
 
+@EAGER
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("target", ["continuous", "binary", "multiclass"])
 def test_target_encodings_are_the_same(executor: str, target: str, table: str) -> None:
