@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def _votes(weight: Op, codes: np.ndarray, count: int, nobody: Op, outlier: int) 
 def _outlier(model: RadiusNeighborsClassifier, found: Search, classes: np.ndarray, label: Any) -> int:
     """The class that a row without neighbours is given in predict_proba, -1 for none.
 
-    Source: by brute force, with equal weights, scikit-learn compares the label with the classes' numbers.
+    Source: by brute force, with equal weights, newer versions compare the label with the classes' numbers.
     """
     metric, _ = _adjusted_metric(metric=model.metric, metric_kwargs=dict(model.metric_params or {}), p=model.p)
     query = np.empty((1, found.x.columns), found.x.dtype)
@@ -100,10 +101,18 @@ def _outlier(model: RadiusNeighborsClassifier, found: Search, classes: np.ndarra
         and not model.outputs_2d_
         and RadiusNeighborsClassMode.is_usable_for(query, model._fit_X, metric)
     )
-    known = np.arange(len(classes)) if reduced else classes
+    known = np.arange(len(classes)) if reduced and _compares_numbers() else classes
     wanted = model.outlier_label if reduced else label
     place = [i for i, c in enumerate(known) if wanted is not None and c == wanted]
     return place[0] if place else -1
+
+
+@cache
+def _compares_numbers() -> bool:
+    """Whether this scikit-learn takes the label of outliers for the number of a class, as it does by brute force."""
+    probe = RadiusNeighborsClassifier(0.1, metric="manhattan", algorithm="brute", outlier_label=1)
+    probe.fit(np.array([[0.0], [1.0]]), [1, 2])
+    return bool(probe.predict_proba(np.array([[9.0]]))[0, 1])
 
 
 def _with_outliers(proba: Op, count: int) -> Op:
