@@ -24,6 +24,7 @@ rules.rule(ops.Sin, ops.Cos, ops.Erf)(function)
 ROWS = 1024  # rows that meet a block of stored rows, so that their kernel stays in the second-level cache: 4 MiB
 FEW_ROWS = 256  # the same where a block is gone over once a feature, beside another one: 1 MiB each
 FEW = 16  # features up to which their squared differences are added one by one, faster than by torch.cdist
+LOG2_E = math.log2(math.e)  # exp(x) as 2 ** (x LOG2_E): torch.exp2 is twice as fast as torch.exp, measured
 TINY = 5e-324  # stands for a sum of 0, over which only 0 is divided
 
 
@@ -40,6 +41,7 @@ class Kernels(nn.Module):
         self.metric, self.gamma, self.degree = op.metric, op.gamma, op.degree
         self.rows, self.together, self.stored, self.whole = ROWS, BLOCK, len(op.y), coef is None
         self.single, self.dtype, self.room = op.dtype == np.float32, dtype_of(op.dtype), torch.float64
+        self.log2_e = LOG2_E
         self.register_buffer("coef", torch.from_numpy(np.zeros((0, 0)) if coef is None else coef.T.copy()))
 
     def left_side(self, x: torch.Tensor) -> torch.Tensor:
@@ -49,6 +51,10 @@ class Kernels(nn.Module):
     def block(self, x: torch.Tensor, start: int, stop: int, out: torch.Tensor) -> torch.Tensor:
         """The kernel between rows that `left_side` made and the stored rows from start to stop. out: room for it."""
         raise NotImplementedError
+
+    def decaying(self, x: torch.Tensor, rate: float) -> torch.Tensor:
+        """exp(-rate x), in place."""
+        return x.mul_(-rate * self.log2_e).exp2_()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [N, F]; result: [N, M], or [N, K]."""
@@ -82,7 +88,7 @@ class Products(Kernels):
     def __init__(self, op: KernelOp, coef: np.ndarray | None):
         super().__init__(op, coef)
         self.distances = op.metric in ("rbf", "rational quadratic")
-        scale = op.gamma if op.metric == "rational quadratic" else -op.gamma
+        scale = op.gamma if op.metric == "rational quadratic" else -op.gamma * LOG2_E
         self.factor = 1.0 if self.single else scale
         y = op.y.astype(np.float64) if self.distances else op.y
         self.room = torch.float64 if self.distances else self.dtype
@@ -115,7 +121,7 @@ class Products(Kernels):
         if self.metric == "polynomial":
             return kernel.pow_(self.degree)
         if self.metric == "rbf":
-            return kernel.clamp_min_(0.0).to(self.dtype).mul_(-self.gamma).exp_() if self.single else kernel.exp_()
+            return self.decaying(kernel.clamp_min_(0.0).to(self.dtype), self.gamma) if self.single else kernel.exp2_()
         if self.single:
             kernel = kernel.clamp_min_(0.0).to(self.dtype).mul_(self.gamma)
         return kernel.add_(1.0).pow_(self.degree)
@@ -147,20 +153,20 @@ class Differences(Kernels):
         if self.metric == "additive chi2":
             return sums.neg_()
         if self.metric == "laplacian" or self.metric == "chi2":
-            return sums.mul_(-self.gamma).exp_()
+            return self.decaying(sums, self.gamma)
         if self.metric == "periodic":
-            return sums.mul_(self.gamma).sin_().div_(self.degree).square_().mul_(-2.0).exp_()
+            return self.decaying(sums.mul_(self.gamma).sin_().div_(self.degree).square_(), 2.0)
         return self.matern(sums)
 
     def matern(self, distance: torch.Tensor) -> torch.Tensor:
         """Of distances, in place."""
         if self.metric == "matern 0.5":
-            return distance.neg_().exp_()
+            return self.decaying(distance, 1.0)
         if self.metric == "matern 1.5":
             t = distance.mul_(self.root_3)
-            return torch.exp(-t).mul_(t.add_(1.0))
+            return self.decaying(t.clone(), 1.0).mul_(t.add_(1.0))
         t = distance.mul_(self.root_5)
-        return torch.exp(-t).mul_(t.square().div_(3.0).add_(t).add_(1.0))
+        return self.decaying(t.clone(), 1.0).mul_(t.square().div_(3.0).add_(t).add_(1.0))
 
     def sums(self, x: torch.Tensor, y: torch.Tensor, positive: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """[N, m]. Distances not from products: the root would magnify the rounding of a small one."""
