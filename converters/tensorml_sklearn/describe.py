@@ -135,7 +135,7 @@ def _reading(model: Any) -> Description:
         model,
         BaggingClassifier | BaggingRegressor | AdaBoostClassifier | AdaBoostRegressor | OneVsOneClassifier | _BaseChain,
     ):
-        base = _read_by(model.estimators_[0])
+        base = _read_by(fitted_attribute(model, "estimators_")[0])
         takes = base.absent == 0 or not isinstance(model, AdaBoostClassifier | AdaBoostRegressor | _BaseChain)
         sparse = known.sparse and base.sparse and takes
         return replace(known, absent=base.absent, sparse=sparse, sparse_nan=base.sparse_nan)
@@ -164,7 +164,7 @@ def _read_by_members(model: Any) -> Description:
 def _members(model: Any) -> list[Any]:
     """The models inside."""
     if isinstance(model, CalibratedClassifierCV):
-        return [part.estimator for part in model.calibrated_classifiers_]
+        return [part.estimator for part in fitted_attribute(model, "calibrated_classifiers_")]
     return list(fitted_attribute(model, "estimators_"))
 
 
@@ -177,7 +177,7 @@ def delegate(model: Any) -> Any:
     return fitted_attribute(model, "regressor_") if isinstance(model, TransformedTargetRegressor) else None
 
 
-def thresholded(model: BaseThresholdClassifier) -> Any:
+def thresholded(model: Any) -> Any:
     """The classifier whose threshold is set: one fitted in `fit`, or before it."""
     return getattr(model, "estimator_", model.estimator)
 

@@ -150,7 +150,11 @@ def test_probabilities_of_several_classes_are_a_softmax(executor: str, model: An
     assert_same(clone(model).fit(X, WORDS), X, executor, **ROUNDING)
 
 
-@pytest.mark.parametrize("labels", [WORDS, TWO * 7 - 3, TWO == 1, np.char.add(WORDS, "!").astype(object)], ids=str)
+@pytest.mark.parametrize(
+    "labels",
+    [WORDS, TWO * 7 - 3, TWO == 1, np.char.add(WORDS, "!").astype(object)],
+    ids=["words", "ints", "bools", "objects"],
+)
 def test_labels_are_returned_as_they_were_given(executor: str, labels: np.ndarray) -> None:
     members = [("tree", DecisionTreeClassifier(max_depth=3)), ("line", LogisticRegression())]
     for model in (LogisticRegression(), StackingClassifier(members, cv=2), RandomForestClassifier(3, random_state=0)):
