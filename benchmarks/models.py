@@ -19,13 +19,40 @@ from typing import Any, Literal
 import joblib
 import numpy as np
 from lightgbm import LGBMClassifier
-from sklearn.decomposition import PCA
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.impute import SimpleImputer
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
+from sklearn.covariance import EllipticEnvelope
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA, FastICA, KernelPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
+from sklearn.feature_selection import SelectKBest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.kernel_approximation import Nystroem, RBFSampler
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.mixture import GaussianMixture
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
@@ -36,7 +63,8 @@ FOLDER = Path(__file__).parent / ".asv"
 # All contestants may use as many, else ratios compare machines.
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
-Family = Literal["dense", "trees", "pipeline"]
+Family = Literal["dense", "trees", "pipeline", "breadth"]
+FEW = 2_000  # rows that models are fitted on that keep them all
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,45 @@ def logistic(*steps: Any) -> Any:
     return make_pipeline(*steps, model) if steps else model
 
 
+def breadth(
+    make: Callable[[], Any], method: str, classes: int = 2, fit_rows: int = 20_000, missing: float = 0.0
+) -> Case:
+    """A case of a family of mathematics, by the name of its class."""
+    return Case(type(make()).__name__, "breadth", make, method, fit_rows, classes, missing)
+
+
+BREADTH = (
+    breadth(GaussianNB, "predict_proba", 5),
+    breadth(BernoulliNB, "predict_proba", 5),
+    breadth(LinearDiscriminantAnalysis, "predict_proba", 5),
+    breadth(QuadraticDiscriminantAnalysis, "predict_proba", 5),
+    breadth(lambda: GaussianMixture(5, random_state=0), "predict_proba"),
+    breadth(lambda: EllipticEnvelope(random_state=0), "decision_function"),
+    breadth(lambda: MLPClassifier((64, 32), max_iter=20, random_state=0), "predict_proba", 5),
+    breadth(lambda: KMeans(20, random_state=0), "predict"),
+    breadth(NearestCentroid, "predict", 5),
+    breadth(KNeighborsClassifier, "predict_proba", 5, FEW),
+    breadth(lambda: KNNImputer(), "transform", 2, 500, 0.02),
+    breadth(SVC, "decision_function", 2, FEW),
+    breadth(SVR, "predict", 0, FEW),
+    breadth(lambda: KernelRidge(kernel="rbf"), "predict", 0, FEW),
+    breadth(GaussianProcessRegressor, "predict", 0, FEW),
+    breadth(lambda: KernelPCA(8, kernel="rbf"), "transform", 2, FEW),
+    breadth(lambda: Nystroem(random_state=0), "transform"),
+    breadth(lambda: RBFSampler(random_state=0), "transform"),
+    breadth(lambda: TruncatedSVD(8, random_state=0), "transform"),
+    breadth(lambda: FastICA(8, random_state=0), "transform"),
+    breadth(lambda: PLSRegression(4), "predict", 0),
+    breadth(lambda: QuantileTransformer(random_state=0), "transform"),
+    breadth(PowerTransformer, "transform"),
+    breadth(SplineTransformer, "transform"),
+    breadth(SelectKBest, "transform"),
+    breadth(lambda: CalibratedClassifierCV(LogisticRegression()), "predict_proba"),
+    breadth(lambda: OneVsRestClassifier(LogisticRegression()), "predict_proba", 5),
+    breadth(lambda: IsolationForest(random_state=0), "score_samples"),
+    breadth(lambda: AdaBoostClassifier(random_state=0), "predict_proba"),
+)
+
 CASES = {
     case.name: case
     for case in (
@@ -132,6 +199,7 @@ CASES = {
             lambda: logistic(StandardScaler(), PolynomialFeatures(2)),
             fit_rows=20_000,
         ),
+        *BREADTH,
     )
 }
 

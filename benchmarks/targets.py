@@ -82,16 +82,32 @@ def tree_speed(comparisons: Iterable[Comparison]) -> Target:
 def linear_speed(comparisons: Iterable[Comparison]) -> Target:
     """The executor that "auto" stands for beside scikit-learn on all dense models."""
     name, wanted = f"linear models, {ROWS:,} rows, beside scikit-learn", "<= 1.5 x its time on each"
-    ratios = {
-        c.case: ratio
-        for c in comparisons
-        if c.family == "dense" and c.rows == ROWS and (ratio := c.ratio(choose(None), SOURCE)) is not None
-    }
+    ratios = beside_source(comparisons, "dense")
     if not ratios:
         return Target(name, wanted, "not measured", None)
     most = max(ratios, key=ratios.__getitem__)
     reached = f"{min(ratios.values()):.2f} x to {ratios[most]:.2f} x ({most})"
     return Target(name, wanted, reached, ratios[most] <= 1.5)
+
+
+def beside_source(comparisons: Iterable[Comparison], family: str) -> dict[str, float]:
+    """The time of the executor that "auto" stands for, as a multiple of the source's, by case."""
+    return {
+        c.case: ratio
+        for c in comparisons
+        if c.family == family and c.rows == ROWS and (ratio := c.ratio(choose(None), SOURCE)) is not None
+    }
+
+
+def family_speed(comparisons: Iterable[Comparison]) -> Target:
+    """The executor that "auto" stands for beside scikit-learn on a model of each further family."""
+    name, wanted = f"families, {ROWS:,} rows, beside scikit-learn", "<= 1.2 x its time on each, median <= 0.5 x"
+    ratios = beside_source(comparisons, "breadth")
+    if not ratios:
+        return Target(name, wanted, "not measured", None)
+    slower = [f"{case} {ratio:.2f} x" for case, ratio in ratios.items() if ratio > 1.2]
+    reached = f"median {median(ratios.values()):.2f} x; slower than 1.2 x: {', '.join(slower) or 'none'}"
+    return Target(name, wanted, reached, not slower and median(ratios.values()) <= 0.5)
 
 
 def peak_memory(cases: Sequence[str] = MEMORY_CASES) -> Target:
@@ -113,4 +129,5 @@ def peak_memory(cases: Sequence[str] = MEMORY_CASES) -> Target:
 
 def targets(comparisons: Sequence[Comparison]) -> list[Target]:
     """All of them; those of speed from comparisons that were made."""
-    return [import_time(), conversion_time(), tree_speed(comparisons), linear_speed(comparisons), peak_memory()]
+    speeds = [tree_speed(comparisons), linear_speed(comparisons), family_speed(comparisons)]
+    return [import_time(), conversion_time(), *speeds, peak_memory()]

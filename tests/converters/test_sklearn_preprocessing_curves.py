@@ -305,7 +305,7 @@ def a_function(x: Any) -> Any:
         (FunctionTransformer(np.add.reduce), "func is ufunc.reduce"),
         (FunctionTransformer(np.log, kw_args={"dtype": "float64"}), "func gets further arguments {'dtype': 'float64'}"),
     ],
-    ids=str,
+    ids=["a function", "a lambda", "a method", "further arguments"],
 )
 def test_functions_of_unknown_meaning_are_refused(source: FunctionTransformer, words: str) -> None:
     with pytest.raises(UnsupportedModelError, match=words):
