@@ -4,7 +4,7 @@ Sums go feature by feature in the order of the source's loops, with products rou
 equal to the reference bit for bit where the terms are.
 """
 
-from typing import List, Optional  # noqa: UP035 (TorchScript reads them)
+from typing import TYPE_CHECKING, List, Optional  # noqa: UP035 (TorchScript reads them)
 
 import numpy as np
 import torch
@@ -12,8 +12,14 @@ from torch import nn
 
 from tensorml import ops
 from tensorml.executors.torch.rules import rules
+from tensorml.graph import Op
 from tensorml.ops.distance import BLOCK, COUNTS, ROOTS
 from tensorml.ops.sorting import introsort, quicksort
+
+if TYPE_CHECKING:
+    from torch.fx import Proxy
+
+    from tensorml.executors.torch.program import Emitter
 
 EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
 FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
@@ -496,7 +502,7 @@ class MiddleOf(nn.Module):
 
 
 @rules.rule(ops.WeightedRows, ops.MinPlus, ops.Barycentre, ops.Median)
-def of_rows(op, emitter, *operands):
+def of_rows(op: Op, emitter: "Emitter", *operands: "Proxy") -> "Proxy":
     """Operators that are a module each."""
     if isinstance(op, ops.Barycentre):
         return emitter.call(BarycentreWeights(float(op.regularization)), *operands)
@@ -505,31 +511,31 @@ def of_rows(op, emitter, *operands):
 
 
 @rules.rule(ops.Distance)
-def distance(op, emitter, x, table):
+def distance(op: ops.Distance, emitter: "Emitter", x: "Proxy", table: "Proxy") -> "Proxy":
     """All distances; those that the caller gave as they are."""
     return x if op.metric == "precomputed" else emitter.call(AllDistances(op), x, table)
 
 
 @rules.rule(ops.DistanceTo)
-def distance_to(op, emitter, x, table, index):
+def distance_to(op: ops.DistanceTo, emitter: "Emitter", x: "Proxy", table: "Proxy", index: "Proxy") -> "Proxy":
     """Chosen distances."""
     return x.gather(1, index) if op.metric == "precomputed" else emitter.call(ChosenDistances(op), x, table, index)
 
 
 @rules.rule(ops.Nearest)
-def nearest(op, emitter, x, table):
+def nearest(op: ops.Nearest, emitter: "Emitter", x: "Proxy", table: "Proxy") -> "Proxy":
     """The search, as a module."""
     return emitter.call(Search(op), x, table)
 
 
 @rules.rule(ops.Scatter)
-def scatter(op, emitter, index, value):
+def scatter(op: ops.Scatter, emitter: "Emitter", index: "Proxy", value: "Proxy") -> "Proxy":
     """Zeros, with the values put in."""
     zeros = value.new_zeros([value.size(0), op.columns_])
     return zeros.scatter(1, index, value)
 
 
 @rules.rule(ops.Votes)
-def votes(op, emitter, label, weight):
+def votes(op: ops.Votes, emitter: "Emitter", label: "Proxy", weight: "Proxy") -> "Proxy":
     """The count, as a module."""
     return emitter.call(Ballot(op.classes), label, weight)
