@@ -326,12 +326,13 @@ def iterative_imputer(model: IterativeImputer, x: Op) -> Outputs:
     elif chain_of(model):
         words = "a row misses all columns; what becomes of it depends on the other rows."
         initial = Require(initial, some(Not(absent)), words)
-    filled = initial
-    for i, (feature, neighbors, estimator) in enumerate(chain_of(model)):
-        filled = imputed_feature(
-            model, filled, Columns(absent, np.array([feature])), (i, feature, neighbors, estimator)
-        )
-    return {"transform": with_indicator(model, x, missing, cast(filled, x.dtype))}
+    columns: list[Op] = [Columns(initial, np.array([k])) for k in range(initial.columns)]
+    for place, (feature, neighbors, estimator) in enumerate(chain_of(model)):
+        step = f"imputation_sequence_[{place}]"
+        predicted = apply(estimator, concat([columns[k] for k in neighbors]), step=step)["predict"]
+        lacks = Columns(absent, np.array([feature]))
+        columns[feature] = imputed_feature(model, columns[feature], lacks, Reshape(predicted, (1,)), feature)
+    return {"transform": with_indicator(model, x, missing, concat(columns) if columns else initial)}
 
 
 def chain_of(model: IterativeImputer) -> list[Any]:
@@ -350,21 +351,13 @@ def some(mask: Op) -> Op:
     return columns[0]
 
 
-def imputed_feature(model: IterativeImputer, filled: Op, absent: Op, link: tuple[int, int, np.ndarray, Any]) -> Op:
-    """All columns, one of them predicted where it is absent. filled: [N, F]; absent: bool [N, 1].
+def imputed_feature(model: IterativeImputer, own: Op, absent: Op, predicted: Op, feature: int) -> Op:
+    """A column, predicted within the feature's limits where it is absent. own, predicted: [N, 1]; absent: bool [N, 1].
 
-    link: its place in the chain, the feature, those that predict it, the fitted model.
     Source: sklearn.impute.IterativeImputer._impute_one_feature.
     """
-    place, feature, neighbors, estimator = link
-    outputs = apply(estimator, Columns(filled, np.asarray(neighbors, np.int64)), step=f"imputation_sequence_[{place}]")
-    predicted = Reshape(outputs["predict"], (1,))
     low, high = (np.asarray(limit)[feature] for limit in (model._min_value, model._max_value))
-    predicted = cast(clipped(predicted, low, high), filled.dtype)
-    own = Columns(filled, np.array([feature]))
-    order = np.arange(filled.columns)
-    order[feature] = filled.columns
-    return Columns(concat([filled, Where(absent, predicted, own)]), order)
+    return Where(absent, cast(clipped(predicted, low, high), own.dtype), own)
 
 
 def clipped(x: Op, low: np.floating, high: np.floating) -> Op:

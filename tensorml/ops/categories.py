@@ -44,6 +44,17 @@ class CategoryCode(HostOp):
             return self.nan
         return self.place.get(value, self.other)
 
+    def of_objects(self, x: np.ndarray) -> np.ndarray:
+        """One look-up for each value, `of` for those that are not among the categories."""
+        values, place = x.reshape(-1).tolist(), self.place
+        try:
+            result = np.array([place.get(value, -2) for value in values], np.int64)
+        except TypeError:
+            return super().of_objects(x)  # names the value
+        for i in np.flatnonzero(result == -2).tolist():
+            result[i] = self.of(values[i])
+        return result.reshape(x.shape)
+
     def of_categories(self, categories: np.ndarray, codes: np.ndarray) -> np.ndarray:
         known = np.array([self.absent if value is None else self.of(value) for value in categories[:, 0]], INT64)
         return known[codes][:, None]

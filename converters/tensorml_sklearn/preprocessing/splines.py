@@ -7,7 +7,7 @@ from sklearn.preprocessing import SplineTransformer
 
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
-from tensorml.ops import BSpline, Columns, IsNaN, Mod, Not, Require, Untyped, Where, cast, concat
+from tensorml.ops import BSpline, Columns, IsNaN, Max, Min, Mod, Not, Require, Untyped, Where, cast, concat
 from tensorml_sklearn.describe import FLOATS, finite
 
 FLOAT64 = np.dtype(np.float64)
@@ -86,7 +86,9 @@ def inside_only(model: SplineTransformer, x: Op) -> Op:
     starts = boundary_knots(model.degree, len(knots)) if linear else np.full(len(knots), model.degree)
     column = np.arange(len(knots))
     low, high = knots[column, starts], knots[column, -starts - 1]
-    if model.degree == 0 and not linear:
+    if model.degree > 0 and not linear:  # at the boundaries the other splines are exactly 0
+        return BSpline(clipped_by_column(x, low, high), knots, model.degree, True)
+    if not linear:
         x = Require(x, Not(x > high), f"{BEYOND} scikit-learn raises above them for degree=0.")
     inside = (x >= low) & (x <= high)
     splines = BSpline(Where(inside, x, Const(low)), knots, model.degree, True)
@@ -96,6 +98,11 @@ def inside_only(model: SplineTransformer, x: Op) -> Op:
     for mask, edge, behind in ((x < low, low, False), (x > high, high, True)):
         splines = Where(Columns(mask, repeat), outside(model, x, edge, outer, behind=behind), splines)
     return splines
+
+
+def clipped_by_column(x: Op, low: np.ndarray, high: np.ndarray) -> Op:
+    """x, not below `low` and not above `high`; NaN stays. x: float64 [N, F]; low, high: float64 [F]."""
+    return Min(Max(x, Const(low)), Const(high))
 
 
 def boundary_knots(degree: int, columns: int) -> np.ndarray:

@@ -124,7 +124,8 @@ class Splines(nn.Module):
             unknown = unknown.logical_or(v.lt(low)).logical_or(v.gt(high))
         out = torch.zeros([v.size(0), self.count, v.size(1)], dtype=v.dtype, device=v.device)
         out.scatter_(1, torch.stack([place - self.degree + n for n in range(self.degree + 1)], 1), torch.stack(h, 1))
-        out = out.masked_fill(unknown.unsqueeze(1), float("nan"))
+        if bool(unknown.any()):
+            out.masked_fill_(unknown.unsqueeze(1), float("nan"))
         return out.reshape([v.size(0) * self.count, v.size(1)]).t()
 
 
