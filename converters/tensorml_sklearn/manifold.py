@@ -14,7 +14,7 @@ from tensorml_sklearn.neighbors.search import FLOAT32, FLOAT64, search
 
 
 @converter(Isomap)
-def isomap(model: Isomap, x: Op) -> Outputs:
+def isomap(model: Any, x: Op) -> Outputs:
     """The projection of the squared lengths of the shortest paths through the row's neighbours.
 
     x: [N, F]; result: [N, components]. Source: sklearn.manifold.Isomap.transform.
@@ -22,7 +22,7 @@ def isomap(model: Isomap, x: Op) -> Outputs:
     if model.n_neighbors is None:
         raise unsupported(model, "its neighbours are all within a radius", "Fit it with n_neighbors")
     found = search(fitted_attribute(model, "nbrs_"), x)
-    index = found.nearest(model.nbrs_.n_neighbors)
+    index = found.nearest(model.n_neighbors)
     paths = np.asarray(fitted_attribute(model, "dist_matrix_"))
     distance = found.distances_to(index)
     both = np.result_type(paths.dtype, distance.dtype)
@@ -47,7 +47,7 @@ def _projected(model: Any, kernel: Op) -> Op:
 
 
 @converter(LocallyLinearEmbedding)
-def locally_linear_embedding(model: LocallyLinearEmbedding, x: Op) -> Outputs:
+def locally_linear_embedding(model: Any, x: Op) -> Outputs:
     """The neighbours' embedding, weighted as the row is made of its neighbours.
 
     x: [N, F]; result: float64 [N, components]. Source: sklearn.manifold.LocallyLinearEmbedding.transform.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.neighbors import NearestCentroid, NeighborhoodComponentsAnalysis
 
@@ -23,7 +25,7 @@ def nearest_to(x: Op, centres: np.ndarray, metric: str) -> Op:
 
 
 @converter(NearestCentroid)
-def nearest_centroid(model: NearestCentroid, x: Op) -> Outputs:
+def nearest_centroid(model: Any, x: Op) -> Outputs:
     """The class whose centre is closest, or which scores best where the priors differ.
 
     Source: sklearn.neighbors.NearestCentroid; probabilities for the Euclidean metric alone.
@@ -44,7 +46,7 @@ def nearest_centroid(model: NearestCentroid, x: Op) -> Outputs:
     return {"predict": Label(index, classes), **_probabilities(scores)}
 
 
-def _scores(model: NearestCentroid, x: Op, prior: np.ndarray) -> Op:
+def _scores(model: Any, x: Op, prior: np.ndarray) -> Op:
     """Discriminant scores [N, C]: minus the squared distance in units of the deviation, plus twice the log prior."""
     deviation = fitted_attribute(model, "within_class_std_dev_")
     unit = np.where(deviation != 0, deviation, 1.0)
@@ -67,7 +69,7 @@ def _probabilities(scores: Op) -> Outputs:
 
 
 @converter(NeighborhoodComponentsAnalysis)
-def neighborhood_components_analysis(model: NeighborhoodComponentsAnalysis, x: Op) -> Outputs:
+def neighborhood_components_analysis(model: Any, x: Op) -> Outputs:
     """X @ components.T. Source: sklearn.neighbors.NeighborhoodComponentsAnalysis.transform."""
     components = fitted(model, "components_").value
     x = finite(model, x)

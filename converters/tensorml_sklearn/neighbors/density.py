@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.neighbors import KDTree, KernelDensity
@@ -25,7 +26,7 @@ KERNELS: dict[str, Callable[[Op, float], Op]] = {
 
 
 @converter(KernelDensity)
-def kernel_density(model: KernelDensity, x: Op) -> Outputs:
+def kernel_density(model: Any, x: Op) -> Outputs:
     """The logarithm of the mean of kernels around the training rows.
 
     x: [N, F]; result: float64 [N], -inf where no kernel reaches.
@@ -60,7 +61,7 @@ def _log_kernels(kernel: str, distance: Op, h: float) -> Op:
     return Where(distance < Const(np.array(h)), value, Const(np.array(-np.inf)))
 
 
-def _norm(model: KernelDensity, width: int, h: float) -> float:
+def _norm(model: Any, width: int, h: float) -> float:
     """The logarithm of the kernel's norm: its density at its only training row."""
     origin = np.zeros((1, width))
     return float(KDTree(origin).kernel_density(origin, h, kernel=model.kernel, return_log=True)[0])

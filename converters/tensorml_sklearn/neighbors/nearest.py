@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def weights_of(model: Any, found: Search, index: Op) -> Op | None:
 
 @converter(NearestNeighbors, sparse=True)
 def nearest_neighbors(
-    model: NearestNeighbors,
+    model: Any,
     x: Op,
     *,
     n_neighbors: int | None = None,
@@ -96,7 +97,7 @@ def nearest_neighbors(
 
 @converter(KNeighborsTransformer, sparse=True)
 def k_neighbors_transformer(
-    model: KNeighborsTransformer,
+    model: Any,
     x: Op,
     *,
     n_neighbors: int | None = None,
@@ -115,7 +116,7 @@ def k_neighbors_transformer(
 
 @converter(KNeighborsClassifier, sparse=True)
 def k_neighbors_classifier(
-    model: KNeighborsClassifier,
+    model: Any,
     x: Op,
     *,
     n_neighbors: int | None = None,
@@ -140,7 +141,7 @@ def k_neighbors_classifier(
     return {**vote_outputs(votes, classes, several), **lists(found, n_neighbors, return_distance, mode)}
 
 
-def vote_outputs(votes: list[Op], classes: list[np.ndarray], several: bool) -> Outputs:
+def vote_outputs(votes: Sequence[Op], classes: list[np.ndarray], several: bool) -> Outputs:
     """`predict` and `predict_proba` from the votes [N, C] of each output."""
     proba = [v / ReduceSum(v) for v in votes]
     if not several:
@@ -154,7 +155,7 @@ def vote_outputs(votes: list[Op], classes: list[np.ndarray], several: bool) -> O
 
 @converter(KNeighborsRegressor, sparse=True)
 def k_neighbors_regressor(
-    model: KNeighborsRegressor,
+    model: Any,
     x: Op,
     *,
     n_neighbors: int | None = None,
@@ -189,7 +190,7 @@ def target_table(model: Any) -> np.ndarray:
 
 @converter(LocalOutlierFactor, sparse=True)
 def local_outlier_factor(
-    model: LocalOutlierFactor,
+    model: Any,
     x: Op,
     *,
     n_neighbors: int | None = None,

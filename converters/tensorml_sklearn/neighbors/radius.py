@@ -52,7 +52,7 @@ def weights_within(model: Any, found: Search) -> tuple[Op, Op]:
 
 
 @converter(RadiusNeighborsClassifier, sparse=True)
-def radius_neighbors_classifier(model: RadiusNeighborsClassifier, x: Op) -> Outputs:
+def radius_neighbors_classifier(model: Any, x: Op) -> Outputs:
     """The class with the most votes within the radius; of a row without neighbours, the label for outliers.
 
     Source: sklearn.neighbors.RadiusNeighborsClassifier.
@@ -88,7 +88,7 @@ def _votes(weight: Op, codes: np.ndarray, count: int, nobody: Op, outlier: int) 
     return votes / Where(Equal(total, Const(np.array(0.0))), Const(np.array(1.0)), total)
 
 
-def _outlier(model: RadiusNeighborsClassifier, found: Search, classes: np.ndarray, label: Any) -> int:
+def _outlier(model: Any, found: Search, classes: np.ndarray, label: Any) -> int:
     """The class that a row without neighbours is given in predict_proba, -1 for none.
 
     Source: by brute force, with equal weights, newer versions compare the label with the classes' numbers.
@@ -112,7 +112,7 @@ def _compares_numbers() -> bool:
     """Whether this scikit-learn takes the label of outliers for the number of a class, as it does by brute force."""
     probe = RadiusNeighborsClassifier(0.1, metric="manhattan", algorithm="brute", outlier_label=1)
     probe.fit(np.array([[0.0], [1.0]]), [1, 2])
-    return bool(probe.predict_proba(np.array([[9.0]]))[0, 1])
+    return bool(np.asarray(probe.predict_proba(np.array([[9.0]])))[0, 1])
 
 
 def _with_outliers(proba: Op, count: int) -> Op:
@@ -122,7 +122,7 @@ def _with_outliers(proba: Op, count: int) -> Op:
 
 
 @converter(RadiusNeighborsRegressor, sparse=True)
-def radius_neighbors_regressor(model: RadiusNeighborsRegressor, x: Op) -> Outputs:
+def radius_neighbors_regressor(model: Any, x: Op) -> Outputs:
     """The mean of the targets within the radius, NaN where there is none.
 
     Source: sklearn.neighbors.RadiusNeighborsRegressor.predict; of integer targets, NaN is the least integer.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.metrics._pairwise_distances_reduction import ArgKmin
-from sklearn.utils import _sorting
+from sklearn.utils import _sorting  # pyright: ignore[reportAttributeAccessIssue]  (compiled)
 
 from tensorml.converter import fitted_attribute, unsupported
 from tensorml.graph import Const, Op

@@ -13,7 +13,7 @@ from torch import nn
 from tensorml import ops
 from tensorml.executors.torch.rules import rules
 from tensorml.graph import Op
-from tensorml.ops.distance import BLOCK, COUNTS, ROOTS
+from tensorml.ops.distance import BLOCK, COUNTS, ROOTS, MetricOp
 from tensorml.ops.sorting import introsort, quicksort
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Metric(nn.Module):
 
     w: torch.Tensor
 
-    def __init__(self, op: ops.distance.MetricOp):
+    def __init__(self, op: MetricOp):
         super().__init__()
         self.metric, self.p, self.true, self.single = op.metric, float(op.p), op.true, op.x.dtype == np.float32
         self.weighted, self.rooted, self.counted = len(op.w) > 0, op.metric in ROOTS, op.metric in COUNTS
