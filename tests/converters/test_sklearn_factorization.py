@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.decomposition import (
@@ -82,8 +83,9 @@ def fitted(model: Any, *data: Any) -> Any:
 @pytest.mark.parametrize("name", NMFS)
 def test_weights_agree_within_rounding_there_and_back(executor: str, name: str) -> None:
     source = fitted(NMFS[name], POSITIVE)
-    assert_same(source, POSITIVE, executor, rtol=1e-8, atol=1e-10)
-    assert_same(source, POSITIVE[:1], executor, rtol=1e-8, atol=1e-10)
+    model = assert_same(source, POSITIVE, executor, rtol=1e-8, atol=1e-10)
+    row = POSITIVE[:1]
+    assert_equal_outputs(model.transform(row), source.transform(row), name, rtol=1e-8, atol=1e-10)
     narrow = fitted(NMFS[name], POSITIVE.astype(np.float32))
     model = tensorml.convert(narrow, POSITIVE.astype(np.float32), executor=executor)
     rows = POSITIVE.astype(np.float32)
@@ -162,8 +164,7 @@ def test_topics_agree_within_rounding(executor: str, name: str) -> None:
     rows = np.vstack([COUNTS, np.zeros((1, 9), int)])
     source = fitted(TOPICS[name], COUNTS)
     model = assert_same(source, rows, executor, rtol=1e-8, atol=1e-10)
-    assert_same(source, rows[:1], executor, rtol=1e-8, atol=1e-10)
-    for x in (rows.astype(np.float32), rows.astype(np.float16), csr_matrix(rows), rows > 0):
+    for x in (rows[:1], rows.astype(np.float32), rows.astype(np.float16), csr_matrix(rows), rows > 0):
         assert_equal_outputs(model.transform(x), source.transform(x), name, rtol=1e-8, atol=1e-10)
         actual, expected = model.transform(x, normalize=False), source.transform(x, normalize=False)
         assert_equal_outputs(actual, expected, name, rtol=1e-8, atol=1e-10)
@@ -211,7 +212,6 @@ CODERS: dict[str, Any] = {
     "learned by mini-batches with a threshold": MiniBatchDictionaryLearning(
         6, max_iter=5, random_state=0, transform_algorithm="threshold", transform_alpha=0.1
     ),
-    "learned in parallel": DictionaryLearning(6, max_iter=2, random_state=0, n_jobs=2),
 }
 
 
@@ -219,9 +219,20 @@ CODERS: dict[str, Any] = {
 def test_codes_agree_within_rounding_there_and_back(executor: str, name: str) -> None:
     source = fitted(CODERS[name], ROWS)
     units = "units" in name
-    for rows, tolerance in ((ROWS, 1e-9), (ROWS[:1], 1e-9), (ROWS.astype(np.float32), 2e-3)):
+    model = assert_same(source, np.round(ROWS * 2) if units else ROWS, executor, rtol=1e-9, atol=1e-9)
+    for rows, tolerance in ((ROWS[:1], 1e-9), (ROWS.astype(np.float32), 2e-3)):
         rows = np.round(rows * 2) if units else rows
-        assert_same(source, rows, executor, rtol=tolerance, atol=tolerance)
+        assert_equal_outputs(model.transform(rows), source.transform(rows), name, tolerance, tolerance)
+
+
+@pytest.mark.parametrize("name", ["pursuit of 4", "threshold"])
+def test_codes_in_parallel_are_float64(executor: str, name: str) -> None:
+    source = fitted(CODERS[name], ROWS).set_params(n_jobs=2)
+    rows = ROWS.astype(np.float32)
+    with parallel_config(backend="threading"):
+        expected = source.transform(rows)
+    actual = tensorml.convert(source, executor=executor).transform(rows)
+    assert_equal_outputs(actual, expected, name, 2e-3, 2e-3)
 
 
 @pytest.mark.parametrize("name", ["pursuit of 4", "threshold", "learned", "learned with a threshold"])
@@ -231,12 +242,16 @@ def test_codes_of_other_dtypes(executor: str, name: str) -> None:
         if isinstance(model, SparseCoder):
             model.set_params(dictionary=ATOMS.astype(fitted_on))
         source = fitted(model, ROWS.astype(fitted_on))
-        for dtype in ("float16", "int64", "int8", "bool"):
+        model = tensorml.convert(source, executor=executor)
+        for dtype in ("float16", "int64", "int8", "bool", "float32"):
             rows = (ROWS * 3).astype(dtype)
-            tolerance = 1e-9 if fitted_on == "float64" else 1e-3
-            assert_same(source, rows, executor, rtol=tolerance, atol=tolerance)
-        narrow = ROWS.astype(np.float32)
-        assert_same(source, narrow, executor, rtol=2e-3, atol=2e-3)
+            tolerance = 1e-9 if (fitted_on, dtype[-2:]) == ("float64", "64") else 2e-3
+            assert_equal_outputs(model.transform(rows), source.transform(rows), dtype, tolerance, tolerance)
+            if VERSION >= (1, 8):
+                back = source.transform(rows)
+                assert_equal_outputs(
+                    model.inverse_transform(back), source.inverse_transform(back), dtype, tolerance, tolerance
+                )
 
 
 @pytest.mark.parametrize("coder", [SparseCoder(ATOMS), DictionaryLearning(4, max_iter=1, random_state=0)])
