@@ -76,6 +76,9 @@ def test_a_refusal_says_why_and_what_to_do(name: str) -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         tensorml.convert(estimators()[name]())
     assert str(caught.value) == f"{qualified_name(estimators()[name])}: {reason}. {todo}."
+    report = tensorml.check(estimators()[name]())
+    assert not report.ok
+    assert f"{reason}. {todo}." in str(report)
 
 
 @pytest.mark.parametrize("executor", ["reference", "torch"])
