@@ -227,6 +227,7 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "add columns": (ops.AddColumns(X["special"], np.zeros(1), np.zeros(4, np.int64)), 0),
     "add columns by output": (ops.AddColumns(X["plain32"], ROW32.value[:3], np.array([2, 0, 2, 2])), 0),
     "one hot": (ops.OneHot(X["integer"], (3, 6, 1, 2), np.dtype(np.float32)), 0),
+    "one hot of many": (ops.OneHot(X["integer"], (3, 80, 0, 2), np.dtype(np.float32)), 0),
     "fill": (ops.Fill(X["plain"], (3,), 2.5, np.dtype(np.float32)), 0),
     "rank": (RANK, 0),
     "rank above boundaries": (STRICT_RANK, 0),

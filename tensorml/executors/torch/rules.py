@@ -269,10 +269,24 @@ def add_columns(op: ops.AddColumns, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.OneHot)
 def one_hot(op: ops.OneHot, emitter: Emitter, x: Proxy) -> Proxy:
-    """A compare of each code with each category."""
+    """A compare of each code with each category; of many categories, ones scattered among zeros."""
+    if sum(op.sizes) >= MANY:
+        return scattered(op, emitter, x)
     columns = np.repeat(np.arange(len(op.sizes)), op.sizes)
     codes = np.concatenate([np.arange(size) for size in op.sizes]).astype(op.x.dtype)
     return x.index_select(1, emitter.constant(columns)).eq(emitter.constant(codes)).to(dtype_of(op.dtype))
+
+
+def scattered(op: ops.OneHot, emitter: Emitter, x: Proxy) -> Proxy:
+    """A one for each code, put among zeros; a code that is none puts a zero into its first column."""
+    sizes = np.array(op.sizes, np.int64)
+    filled = np.flatnonzero(sizes)
+    codes = x.index_select(1, emitter.constant(filled)).to(torch.int64)
+    known = codes.ge(0).logical_and(codes.lt(emitter.constant(sizes[filled])))
+    place = codes.mul(known).add(emitter.constant((np.cumsum(sizes) - sizes)[filled]))
+    options = {"dtype": dtype_of(op.dtype), "device": x.device.node}
+    zeros = emitter.graph.call_function(torch.zeros, ([x.size(0).node, int(sizes.sum())],), options)
+    return emitter.proxy(zeros).scatter_(1, place, known.to(dtype_of(op.dtype)))
 
 
 @rules.rule(ops.Fill)
