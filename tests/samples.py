@@ -357,11 +357,12 @@ SAMPLES |= {
     "median of three": (ops.Median(ops.Columns(X["plain32"], np.array([2, 0, 1]))), 0),
 }
 
-# Operators that stand at outputs only: the host takes them off before a graph is compiled.
+# Operators that the host takes off before a graph is compiled: at outputs, and before host operators.
 AT_OUTPUTS: dict[str, Op] = {
     "label": ops.Label(ops.ArgMax(ops.Columns(X["plain"], np.arange(3))), np.array(["a", "b", "c"])),
     "label columns": ops.LabelColumns(X["index"], (np.array(["a", "b", "c"]), np.array(["x", "y", "z"]))),
     "sparse": ops.Sparse(X["plain"]),
+    "fill missing": ops.FillMissing(ops.Columns(X["plain"], np.array([0])), "value", 99.0, "none", False),
     "batch second": ops.BatchSecond(ops.Reshape(X["plain"], (2, 2))),
     "flat row": ops.FlatRow(X["plain"]),
     "paths": ops.Paths(SHALLOW, *nodes_of(SHALLOW), False, np.dtype(np.int64)),
