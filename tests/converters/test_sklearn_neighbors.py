@@ -62,6 +62,7 @@ METRICS: list[tuple[str, dict[str, Any]]] = [
     ("cosine", {}),
     ("correlation", {}),
 ]
+EAGER = ("reference", "torch")  # every metric is compiled as TorchScript in the tests of operators
 FLAGS = ("hamming", "jaccard", "dice", "rogerstanimoto", "russellrao", "sokalsneath")
 
 
@@ -76,6 +77,7 @@ def assert_same_lists(source: Any, model: Any, x: Any, **options: Any) -> None:
     assert_equal_outputs(model.kneighbors(x, **options), expected, "kneighbors", **tolerance(np.asarray(x)))
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("algorithm", ["auto", "brute"])
 @pytest.mark.parametrize(("metric", "given"), METRICS, ids=[f"{m} {sorted(g)}" for m, g in METRICS])
@@ -91,6 +93,7 @@ def test_classes_follow_the_neighbours_by_each_metric(
         assert_same_lists(source, model, x)
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "canberra", "braycurtis", "cosine"])
 def test_float32_training_rows_are_searched_as_float32(executor: str, metric: str) -> None:
     train = TRAIN.astype(np.float32)
@@ -103,6 +106,7 @@ def test_float32_training_rows_are_searched_as_float32(executor: str, metric: st
     assert_equal_outputs(found, exact.kneighbors(KINDS[1]), "kneighbors")
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("metric", FLAGS)
 def test_truth_values_are_compared_by_each_metric(executor: str, metric: str) -> None:
     train, x = TRAIN > 0, X > 0
@@ -113,6 +117,7 @@ def test_truth_values_are_compared_by_each_metric(executor: str, metric: str) ->
         assert_same_lists(source, model, kind)
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.filterwarnings("ignore:Data was converted to boolean")
 @pytest.mark.parametrize("metric", [*FLAGS, "yule"])
 def test_brute_force_has_the_same_distances_of_truth_values(executor: str, metric: str) -> None:
@@ -155,6 +160,7 @@ def test_distances_may_be_given(executor: str, weights: str) -> None:
         tensorml.convert(source, executor=executor).predict(sparse.csr_matrix(x))
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
 @pytest.mark.parametrize("k", [1, 2, 5, 20])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -277,6 +283,7 @@ def test_without_novelty_there_are_lists_of_neighbours_alone(executor: str) -> N
     assert model.methods == ("kneighbors", "kneighbors_graph")
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("given", [{}, {"algorithm": "brute"}, {"metric": "manhattan"}, {"metric": "cosine"}], ids=str)
 def test_all_within_the_radius_vote(executor: str, given: dict[str, Any], weights: str) -> None:
@@ -311,7 +318,7 @@ def test_rows_without_neighbours_get_the_label_of_outliers(executor: str) -> Non
         tensorml.convert(source, executor=executor).predict(far)
 
 
-@pytest.mark.parametrize("executor_", ["reference", "torch"])
+@pytest.mark.parametrize("executor_", EAGER)
 @pytest.mark.filterwarnings("ignore:One or more samples have no neighbors", "ignore:invalid value")
 def test_rows_without_neighbours_have_no_mean(executor_: str) -> None:
     far = np.concatenate([X, X + 100])
@@ -347,6 +354,7 @@ def test_learned_components_are_applied(executor: str, components: int | None) -
         assert_same(source, x, executor, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("executor", EAGER)
 @pytest.mark.parametrize("weight", [None, np.arange(1.0, 151.0)], ids=["plain", "weighted"])
 @pytest.mark.parametrize("kernel", ["gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine"])
 def test_densities_agree_within_the_tolerance_of_the_source(
