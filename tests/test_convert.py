@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 import tensorml
 from tensorml.errors import InputError, NotFittedError, TensorMLError, UnsupportedModelError
@@ -20,6 +20,17 @@ Y = (X[:, 0] > 0).astype(int)
 PIPELINE = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
 
 
+class Unknown(BaseEstimator):
+    """An estimator that no converter knows."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Unknown:
+        self.fitted_ = True
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.zeros(len(X))
+
+
 class Changed(LogisticRegression):
     """A subclass that may return anything."""
 
@@ -28,8 +39,8 @@ class Changed(LogisticRegression):
     ("model", "words"),
     [
         (
-            make_pipeline(StandardScaler(), SVC()).fit(X, Y),
-            r"Pipeline step 'svc', sklearn\.svm\.SVC: there is no converter for this class\. Convert the other steps",
+            make_pipeline(StandardScaler(), Unknown()).fit(X, Y),
+            r"Pipeline step 'unknown', tests\.test_convert\.Unknown: there is no converter for this class\. Convert the other steps",
         ),
         (
             Changed().fit(X, Y),

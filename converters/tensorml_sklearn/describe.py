@@ -62,7 +62,7 @@ STAGES = (
     "a converted model computes the result after all stages. Call it on the source model, or fit a model with fewer "
     "stages (n_estimators) and convert that"
 )
-NEIGHBORS = "it returns neighbours, not predictions. Call it on the source model"
+NEIGHBORS = "each row has another number of neighbours. Call it on the source model"
 RANDOM = "it draws random numbers. Call it on the source model"
 NOT_CONVERTED = {  # inference methods that no converter offers: what to say of them
     "staged_predict": STAGES,
@@ -96,7 +96,7 @@ def describe(model: BaseEstimator) -> Description:
         invertible=hasattr(model, "inverse_transform"),
         frame_back=makes_frames(model),
         feature_names_out=names_out(model),
-        support=tuple(model.get_support().tolist()) if isinstance(model, SelectorMixin) else None,
+        support=tuple(np.asarray(model.get_support()).tolist()) if isinstance(model, SelectorMixin) else None,
         refused={name: reason for name, reason in NOT_CONVERTED.items() if hasattr(model, name)},
     )
 

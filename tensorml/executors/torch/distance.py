@@ -58,7 +58,7 @@ class Metric(nn.Module):
         return (x[:, j : j + 1] - self.column(y, j, index)).to(torch.float64)
 
     def root(self, distance: torch.Tensor) -> torch.Tensor:
-        """The distance from what orders as it does. The power 0.5 is rounded correctly, MKL's square root is not."""
+        """The distance from what orders as it does. torch's float64 root may be off by one unit in the last place."""
         if self.rooted:
             return distance.pow(0.5)
         if self.metric == "haversine":

@@ -12,8 +12,8 @@ from torch import fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
 from tensorml.executors.base import Executor, Program
+from tensorml.executors.torch.families import FRESH, rules
 from tensorml.executors.torch.forests import BLOCK
-from tensorml.executors.torch.rules import FRESH, rules
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops import Descend, DescendSymmetric
 from tensorml.plan import MEBIBYTE, bytes_per_row, needs_batch

@@ -351,13 +351,3 @@ def find(op: ops.Find, emitter: Emitter, x: Proxy) -> Proxy:
 rules.rule(ops.Descend)(descend)
 rules.rule(ops.DescendSymmetric)(descend_symmetric)
 rules.rule(ops.LeafSum)(leaf_sum)
-
-import tensorml.executors.torch.categories  # noqa: E402
-import tensorml.executors.torch.curves  # noqa: E402
-import tensorml.executors.torch.distance  # noqa: E402  registers its rules
-import tensorml.executors.torch.exponential  # noqa: E402  registers its rules
-import tensorml.executors.torch.factorization  # noqa: E402
-import tensorml.executors.torch.kernel  # noqa: E402  registers its rules
-import tensorml.executors.torch.neighbor_imputation  # noqa: E402
-import tensorml.executors.torch.placement  # noqa: E402
-import tensorml.executors.torch.pursuit  # noqa: E402, F401

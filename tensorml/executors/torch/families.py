@@ -1,0 +1,28 @@
+"""The rules of all families of operators: importing this module registers them."""
+
+from tensorml.executors.torch import (
+    categories,
+    curves,
+    distance,
+    exponential,
+    factorization,
+    kernel,
+    neighbor_imputation,
+    placement,
+    pursuit,
+)
+from tensorml.executors.torch.rules import FRESH, rules
+
+__all__ = [
+    "FRESH",
+    "categories",
+    "curves",
+    "distance",
+    "exponential",
+    "factorization",
+    "kernel",
+    "neighbor_imputation",
+    "placement",
+    "pursuit",
+    "rules",
+]
