@@ -24,10 +24,11 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics.pairwise import linear_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import tensorml
@@ -214,11 +215,11 @@ def test_check_names_each_model_inside():
 
 
 def test_a_refusal_names_the_way_to_the_model_inside():
-    member = GaussianProcessClassifier().fit(X[:50], TWO[:50])
-    voting = VotingClassifier([MEMBERS[1], ("process", member)]).fit(X[:50], TWO[:50])
-    with pytest.raises(UnsupportedModelError, match=r"VotingClassifier 'process'.*GaussianProcessClassifier"):
+    refused = SVC(kernel=linear_kernel)
+    voting = VotingClassifier([MEMBERS[1], ("machine", refused)]).fit(X[:50], TWO[:50])
+    with pytest.raises(UnsupportedModelError, match=r"VotingClassifier 'machine'.*SVC"):
         tensorml.convert(voting)
-    bagged = BaggingClassifier(make_pipeline(GaussianProcessClassifier()), n_estimators=2).fit(X[:50], TWO[:50])
+    bagged = BaggingClassifier(make_pipeline(refused), n_estimators=2).fit(X[:50], TWO[:50])
     with pytest.raises(UnsupportedModelError, match=r"BaggingClassifier estimators_\[0\].*Pipeline step"):
         tensorml.convert(bagged)
 
