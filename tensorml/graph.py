@@ -35,8 +35,9 @@ class TensorType:
         return bool(self.shape) and isinstance(self.shape[0], str)
 
     def row_bytes(self) -> int:
-        """Bytes that one row takes; 0 for a tensor that does not grow with the batch."""
-        return math.prod(map(int, self.shape[1:])) * self.dtype.itemsize if self.batched else 0
+        """Bytes that one row takes; 0 for a tensor that does not grow with the batch. Other named dimensions: 1."""
+        sizes = (dim if isinstance(dim, int) else 1 for dim in self.shape[1:])
+        return math.prod(sizes) * self.dtype.itemsize if self.batched else 0
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"

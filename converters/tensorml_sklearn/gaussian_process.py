@@ -12,12 +12,16 @@ from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.errors import qualified_name
 from tensorml.graph import Const, Op
 from tensorml.ops import (
+    BatchDiagonal,
+    BatchKernel,
+    BatchProduct,
     Erf,
     Greater,
     Kernel,
     KernelExpansion,
     Label,
     Max,
+    Outer,
     ReduceSum,
     SolveTriangular,
     Sqrt,
@@ -97,6 +101,26 @@ class Covariance:
         if type(kernel) is kernels.PairwiseKernel:
             return self._pairwise_diagonal(kernel)
         return full(self.x, (1,), 1.0, FLOAT64)
+
+    def batch(self, kernel: Any) -> Op:
+        """kernel(x), between the rows of the batch, [N, N]. White noise is on the diagonal alone."""
+        one = full(self.x, (1,), 1.0, FLOAT64)
+        if type(kernel) is kernels.WhiteKernel:
+            return BatchDiagonal(full(self.x, (1,), float(kernel.noise_level), FLOAT64))
+        if type(kernel) is kernels.ConstantKernel:
+            return BatchProduct(full(self.x, (1,), float(kernel.constant_value), FLOAT64), one)
+        if type(kernel) is kernels.Sum:
+            return self.batch(kernel.k1) + self.batch(kernel.k2)
+        if type(kernel) is kernels.Product:
+            return self.batch(kernel.k1) * self.batch(kernel.k2)
+        if type(kernel) is kernels.Exponentiation:
+            return self.batch(kernel.kernel) ** float(kernel.exponent)
+        if type(kernel) is kernels.DotProduct:
+            return BatchProduct(self.x, self.x) + kernel.sigma_0**2
+        if type(kernel) is kernels.PairwiseKernel:
+            return self._pairs(kernel, np.zeros((1, self.x.columns), self.x.dtype)).batch()
+        x, _, *numbers = self._stationary(kernel)
+        return BatchKernel(x, *numbers)
 
     def constant(self, kernel: Any) -> np.float64 | None:
         """The kernel's value between different rows, if it is the same for all: white noise is 0 there."""
@@ -194,8 +218,9 @@ def checked(model: Any, x: Op) -> Op:
 
 @converter(GaussianProcessRegressor)
 def gaussian_process_regressor(model: GaussianProcessRegressor, x: Op) -> Outputs:
-    """The mean of the posterior, [N] or [N, T] for several targets, and its standard deviation, of the same shape.
+    """The mean of the posterior, [N] or [N, T] for several targets; its standard deviation; its covariance.
 
+    The covariance is [N, N], or [N, N, T]: of all rows of a call, which are computed at once.
     Source: sklearn.gaussian_process.GaussianProcessRegressor.predict.
     """
     stored = require_posterior(model)
@@ -206,7 +231,9 @@ def gaussian_process_regressor(model: GaussianProcessRegressor, x: Op) -> Output
     kernel = covariance.matrix(model.kernel_)
     deviation = standard_deviation(model, kernel, covariance.diagonal(model.kernel_))
     both = {"predict(return_std=True).0": mean(model, kernel @ Const(coef)), "predict(return_std=True).1": deviation}
-    return outputs | both
+    between = covariance_of(model, kernel, covariance.batch(model.kernel_))
+    joint = {"predict(return_cov=True).0": both["predict(return_std=True).0"], "predict(return_cov=True).1": between}
+    return outputs | both | joint
 
 
 def require_posterior(model: GaussianProcessRegressor) -> np.ndarray:
@@ -231,6 +258,17 @@ def standard_deviation(model: GaussianProcessRegressor, kernel: Op, diagonal: Op
     variance = Max(variance, Const(np.array(0, variance.dtype)))
     scaled = Sqrt(variance * np.atleast_1d(np.asarray(model._y_train_std) ** 2))
     return ravel(scaled) if scaled.columns == 1 else scaled
+
+
+def covariance_of(model: GaussianProcessRegressor, kernel: Op, batch: Op) -> Op:
+    """The kernel between the rows, less what the rows of `fit` tell, in the units of y. kernel: [N, M]; batch: [N, N].
+
+    Result: [N, N], or [N, N, T].
+    """
+    solved = SolveTriangular(cast(kernel, FLOAT64), np.tril(np.asarray(model.L_)).astype(FLOAT64))
+    between = cast(batch, FLOAT64) - BatchProduct(solved, solved)
+    variances = np.atleast_1d(np.asarray(model._y_train_std, FLOAT64) ** 2)
+    return between * variances if len(variances) == 1 else Outer(between, variances)
 
 
 def squared_norm(kernel: Op, lower: np.ndarray) -> Op:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from tensorml.converter import unsupported
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
-from tensorml.ops import Kernel, KernelExpansion, ReduceSum, Require, Sqrt, Where, cast, full
+from tensorml.ops import BatchKernel, BatchProduct, Kernel, KernelExpansion, ReduceSum, Require, Sqrt, Where, cast, full
 from tensorml_sklearn.describe import finite, floating
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -55,6 +55,12 @@ class Pairs:
         if self.metric in PRODUCTS:
             return x @ Const(y.T @ coef)
         return KernelExpansion(x, y, self.operator, self.gamma, self.coef0, self.degree, coef)
+
+    def batch(self) -> Op:
+        """The kernel matrix of the rows of the batch with each other, [N, N]."""
+        if self.metric in PRODUCTS:
+            return BatchProduct(self.x, self.x)
+        return BatchKernel(self.x, self.operator, self.gamma, self.coef0, self.degree)
 
     @property
     def operator(self) -> str:

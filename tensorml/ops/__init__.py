@@ -2,6 +2,10 @@
 
 from tensorml.graph import Const as Const
 from tensorml.graph import Input as Input
+from tensorml.ops.batch import BatchDiagonal as BatchDiagonal
+from tensorml.ops.batch import BatchKernel as BatchKernel
+from tensorml.ops.batch import BatchProduct as BatchProduct
+from tensorml.ops.batch import Outer as Outer
 from tensorml.ops.categories import CategoryCode as CategoryCode
 from tensorml.ops.categories import FillMissing as FillMissing
 from tensorml.ops.categories import Position as Position

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -16,6 +18,8 @@ from sklearn.gaussian_process.kernels import (
     RationalQuadratic,
     WhiteKernel,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import tensorml
 from tensorml.errors import InputError, NotFittedError, UnsupportedModelError
@@ -57,21 +61,25 @@ def regressor(kernel: Any, **options: Any) -> GaussianProcessRegressor:
     return GaussianProcessRegressor(kernel, alpha=0.1, optimizer=None, **options)
 
 
-def assert_regression(source: Any, x: Any, executor: str, tolerance: float = TOLERANCE) -> None:
-    """Mean alone, and mean with standard deviation."""
+def assert_regression(source: Any, x: Any, executor: str, tolerance: float = TOLERANCE, *, joint: bool = False) -> None:
+    """Mean alone, and mean with standard deviation; with `joint` also with the covariance."""
     model = tensorml.convert(source, executor=executor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         alone, both = source.predict(x), source.predict(x, return_std=True)
     assert_equal_outputs(model.predict(x), alone, "predict", tolerance, tolerance)
     assert_equal_outputs(model.predict(x, return_std=True), both, "return_std", tolerance, tolerance)
+    if not joint:
+        return
+    wide = max(tolerance, 1e-6) if x.dtype == np.float32 else tolerance  # a PairwiseKernel between float32 rows is such
+    assert_equal_outputs(model.predict(x, return_cov=True), source.predict(x, return_cov=True), "cov", wide, wide)
 
 
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_gives_the_mean_and_the_standard_deviation(executor: str, name: str, targets: int) -> None:
     y = Y[:, 0] if targets == 1 else Y
-    assert_regression(regressor(KERNELS[name]).fit(X, y), np.abs(NEW), executor)
+    assert_regression(regressor(KERNELS[name]).fit(X, y), np.abs(NEW), executor, joint=targets == 2)
 
 
 @pytest.mark.parametrize("y", [Y[:, 0], Y[:, :1], Y], ids=["one", "one column", "two"])
@@ -90,7 +98,8 @@ def test_inputs_of_other_dtypes_agree(executor: str, name: str, fitted_on: str) 
     single = fitted_on == "float32"
     for dtype in ("float64", "float32", "int64"):
         tolerance = 2e-4 if single and dtype == "float32" else TOLERANCE
-        assert_regression(source, (np.abs(NEW) * 2).astype(dtype), executor, tolerance)
+        joint = fitted_on != "int64"
+        assert_regression(source, (np.abs(NEW) * 2).astype(dtype), executor, tolerance, joint=joint)
 
 
 def test_one_row_and_more_than_a_tile_agree(executor: str) -> None:
@@ -156,10 +165,10 @@ def test_what_the_source_does_not_take_is_refused(executor: str) -> None:
             model.predict(X[:, :2])
 
 
-def test_covariances_and_samples_are_refused_by_name(executor: str) -> None:
+def test_samples_and_both_options_at_once_are_refused_by_name(executor: str) -> None:
     model = tensorml.convert(regressor(RBF()).fit(X, Y), executor=executor)
-    with pytest.raises(InputError, match=r"predict\(\) does not take return_cov=True"):
-        model.predict(X, return_cov=True)
+    with pytest.raises(InputError, match=r"predict\(\) does not take return_cov=True, return_std=True"):
+        model.predict(X, return_cov=True, return_std=True)
     with pytest.raises(AttributeError, match="sample_y is not converted: it draws random numbers"):
         _ = model.sample_y
 
@@ -177,3 +186,33 @@ def test_kernels_without_meaning_here_and_unfitted_models_are_refused() -> None:
         tensorml.convert(GaussianProcessRegressor(), X)
     with pytest.raises(NotFittedError, match="not fitted"):
         tensorml.convert(GaussianProcessClassifier())
+
+
+def test_the_covariance_is_of_all_rows_of_a_call_whatever_the_budget(executor: str) -> None:
+    source = regressor(KERNELS["noise first"], normalize_y=True).fit(X, Y)
+    model = tensorml.convert(source, executor=executor, memory=1)
+    expected = source.predict(NEW, return_cov=True)
+    actual = model.predict(NEW, return_cov=True)
+    assert actual[1].shape == (40, 40, 2)
+    assert_equal_outputs(actual, expected, "return_cov", TOLERANCE, TOLERANCE)
+    assert_equal_outputs(model.predict(NEW), expected[0], "predict in tiles of one row", TOLERANCE, TOLERANCE)
+
+
+def test_a_pipeline_and_a_frozen_model_pass_return_cov_on(executor: str) -> None:
+    source = make_pipeline(StandardScaler(), regressor(KERNELS["RBF"])).fit(X, Y[:, 0])
+    for model in (source, FrozenEstimator(source)):
+        expected = model.predict(NEW, return_cov=True)
+        actual = tensorml.convert(model, executor=executor).predict(NEW, return_cov=True)
+        assert_equal_outputs(actual, expected, "return_cov", TOLERANCE, TOLERANCE)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_file_keeps_the_covariance(tmp_path: Path, suffix: str) -> None:
+    source = regressor(KERNELS["noise first"]).fit(X, Y)
+    path = tmp_path / f"model{suffix}"
+    tensorml.convert(source).save(path)
+    model = tensorml.load(path)
+    for rows in (NEW, NEW[:1]):
+        expected = source.predict(rows, return_cov=True)
+        assert_equal_outputs(model.predict(rows, return_cov=True), expected, suffix, TOLERANCE, TOLERANCE)
+        assert_equal_outputs(model.predict(rows), expected[0], suffix, TOLERANCE, TOLERANCE)

@@ -1,6 +1,7 @@
 """The rules of all families of operators: importing this module registers them."""
 
 from tensorml.executors.torch import (
+    batch,
     categories,
     curves,
     distance,
@@ -15,6 +16,7 @@ from tensorml.executors.torch.rules import FRESH, rules
 
 __all__ = [
     "FRESH",
+    "batch",
     "categories",
     "curves",
     "distance",
