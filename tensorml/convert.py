@@ -19,6 +19,7 @@ from tensorml.converter import (
     home,
     library,
     options_of,
+    taken,
 )
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
@@ -82,8 +83,7 @@ def options_by_method(model: Model, graph: Graph) -> dict[str, dict[str, Any]]:
     if not options:
         return {}
     methods = dict.fromkeys(parse(name)[0] for name in graph.outputs)
-    taken = {method: inspect.signature(getattr(model, method)).parameters for method in methods}
-    return {method: {k: v for k, v in options.items() if k in names} for method, names in taken.items()}
+    return {method: taken(model, method, options) for method in methods}
 
 
 def require_numbers(model: Model, outputs: Outputs) -> None:

@@ -43,7 +43,8 @@ class Converter:
     """A registered converter.
 
     inverse: what `inverse_transform` returns, from its input. steps: the models inside, for `check`. frames: it takes
-    the columns of a DataFrame. sparse: it tells a sparse input (an `ops.Sparse`) from a dense one.
+    the columns of a DataFrame. sparse: it tells a sparse input (an `ops.Sparse`) from a dense one. inner: the model
+    inside that the options of `passing` go to, in the keyword-only parameter `passed` of the function.
     """
 
     function: Convert
@@ -51,6 +52,12 @@ class Converter:
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None
     frames: bool = False
     sparse: bool = False
+    inner: Callable[[Any], Any] | None = None
+    passing: tuple[str, ...] | None = None
+
+    def passes(self, method: str) -> bool:
+        """Whether a method hands its options on to the model inside; `passing` None: all methods do."""
+        return self.inner is not None and (self.passing is None or method in self.passing)
 
 
 @dataclass(frozen=True)
@@ -127,12 +134,14 @@ def converter(
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None,
     frames: bool = False,
     sparse: bool = False,
+    inner: Callable[[Any], Any] | None = None,
+    passing: tuple[str, ...] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as the converter of exactly these classes; subclasses need their own."""
 
     def register(function: F) -> F:
         for cls in classes:
-            _REGISTRY[cls] = Converter(function, inverse, steps, frames, sparse)
+            _REGISTRY[cls] = Converter(function, inverse, steps, frames, sparse, inner, passing)
         return function
 
     return register
@@ -207,8 +216,21 @@ def _why_unknown(cls: type) -> tuple[str, str]:
 
 def options_of(model: Model) -> Mapping[str, Any]:
     """The options of a model's methods, with their defaults: the keyword-only parameters of its converter."""
-    parameters = inspect.signature(find(model).function).parameters.values()
+    entry = find(model)
+    if entry.inner is not None:
+        inner = entry.inner(model)
+        return {} if inner is None else options_of(inner)
+    parameters = inspect.signature(entry.function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def taken(model: Model, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that a method of the model takes, or of the model inside that it hands them on to."""
+    entry = find(model)
+    if entry.inner is None:
+        names = inspect.signature(getattr(model, method)).parameters
+        return {name: default for name, default in options.items() if name in names}
+    return taken(entry.inner(model), method, options) if entry.passes(method) else {}
 
 
 def apply(
@@ -220,7 +242,8 @@ def apply(
         read: Op | Frame = x.x if isinstance(x, Sparse) and not entry.sparse else x
         if isinstance(read, Frame) and not entry.frames:
             read = read.matrix()
-        outputs = entry.function(model, read, **options)
+        given = options if entry.inner is None else {"passed": options}
+        outputs = entry.function(model, read, **given)
         return _contained(model, x, outputs) if "transform" in outputs else outputs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
@@ -9,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from tensorml.converter import Outputs, apply_inverse, converter
 from tensorml.frames import Frame
 from tensorml.graph import Op
-from tensorml_sklearn.pipeline import outputs_of
+from tensorml_sklearn.pipeline import NONE, outputs_of
 
 LABEL = "FrozenEstimator estimator"
 
@@ -24,7 +25,12 @@ def back(model: FrozenEstimator, z: Op) -> Op:
     return apply_inverse(model.estimator, z, step=LABEL)
 
 
-@converter(FrozenEstimator, inverse=back, steps=frozen_steps, frames=True, sparse=True)
-def frozen_estimator(model: FrozenEstimator, x: Op | Frame) -> Outputs:
-    """All methods of the estimator inside. Source: sklearn.frozen.FrozenEstimator.__getattr__."""
-    return outputs_of(model.estimator, x, LABEL)
+def estimator(model: FrozenEstimator) -> Any:
+    """The estimator inside, which gets the options of all methods."""
+    return model.estimator
+
+
+@converter(FrozenEstimator, inverse=back, steps=frozen_steps, frames=True, sparse=True, inner=estimator)
+def frozen_estimator(model: FrozenEstimator, x: Op | Frame, *, passed: Mapping[str, Any] = NONE) -> Outputs:
+    """All methods of the estimator inside, with their options. Source: sklearn.frozen.FrozenEstimator.__getattr__."""
+    return outputs_of(model.estimator, x, LABEL, passed)

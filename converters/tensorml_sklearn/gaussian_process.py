@@ -119,8 +119,8 @@ class Covariance:
             return BatchProduct(self.x, self.x) + kernel.sigma_0**2
         if type(kernel) is kernels.PairwiseKernel:
             return self._pairs(kernel, np.zeros((1, self.x.columns), self.x.dtype)).batch()
-        x, _, *numbers = self._stationary(kernel)
-        return BatchKernel(x, *numbers)
+        x, _, metric, gamma, coef0, degree = self._stationary(kernel)
+        return BatchKernel(x, metric, gamma, coef0, degree)
 
     def constant(self, kernel: Any) -> np.float64 | None:
         """The kernel's value between different rows, if it is the same for all: white noise is 0 there."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tensorml_sklearn.describe import contained, container, describe_step, is_id
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 WITH_ARGUMENTS = ("predict", "predict_proba", "predict_log_proba")
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 def step_label(name: str) -> str:
@@ -50,11 +52,11 @@ def transformed(model: Any, x: Op | Frame, step: str) -> Op | Frame:
     return framed(outputs_of(model, x, step)["transform"])
 
 
-def outputs_of(model: Any, x: Op | Frame, step: str) -> Outputs:
-    """The outputs of a model inside another one, after the check of its columns."""
+def outputs_of(model: Any, x: Op | Frame, step: str, options: Mapping[str, Any] = NONE) -> Outputs:
+    """The outputs of a model inside another one, after the check of its columns, for these options of its methods."""
     x = checked(model, x)
     if not isinstance(x, Sparse) or hasattr(model, "predict") or not hasattr(model, "transform"):
-        return apply(model, x, step=step)
+        return apply(model, x, step=step, options=options)
     outputs = apply(model, x, step=step)
     if isinstance(model, SelectorMixin):
         return outputs | {"transform": Sparse(outputs["transform"])}
@@ -117,9 +119,23 @@ def back(model: Pipeline, z: Op) -> Op:
     return z
 
 
-@converter(Pipeline, inverse=back, steps=pipeline_steps, frames=True, sparse=True)
-def pipeline(model: Pipeline, x: Op | Frame) -> Outputs:
-    """Each step on what the one before it returned; the methods of the last one.
+def last_step(model: Pipeline) -> Any:
+    """The model that the options of a pipeline's methods go to, None if it only returns its input."""
+    last = model.steps[-1][1]
+    return None if is_identity(last) else last
+
+
+@converter(
+    Pipeline,
+    inverse=back,
+    steps=pipeline_steps,
+    frames=True,
+    sparse=True,
+    inner=last_step,
+    passing=WITH_ARGUMENTS,
+)
+def pipeline(model: Pipeline, x: Op | Frame, *, passed: Mapping[str, Any] = NONE) -> Outputs:
+    """Each step on what the one before it returned; the methods of the last one, which gets their options.
 
     `transform_input` and `memory` matter to `fit` alone. Source: sklearn.pipeline.Pipeline.
     """
@@ -128,7 +144,7 @@ def pipeline(model: Pipeline, x: Op | Frame) -> Outputs:
         x = transformed(step, x, step_label(label))
     if is_identity(last):
         return {"transform": as_output(last, transformed(last, x, step_label(name)))}
-    outputs = outputs_of(last, x, step_label(name))
+    outputs = outputs_of(last, x, step_label(name), passed)
     return {output: op for output, op in outputs.items() if _is_offered(output)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tensorml.graph import Const, Op
 from tensorml.ops import Columns, Label, LabelColumns, Sparse, Take, cast, concat, ravel
 from tensorml_sklearn.describe import contained
 from tensorml_sklearn.ensemble.members import INT64, column, named_members, numbers, result
-from tensorml_sklearn.pipeline import array_of, framed, outputs_of
+from tensorml_sklearn.pipeline import NONE, array_of, framed, outputs_of
 
 FINAL = "final_estimator_"
 
@@ -28,23 +29,28 @@ def final_label(model: Any) -> str:
     return f"{type(model).__name__} {FINAL}"
 
 
-@converter(StackingRegressor, steps=stacking_steps, frames=True, sparse=True)
-def stacking_regressor(model: Any, x: Op | Frame) -> Outputs:
+def final_model(model: Any) -> Any:
+    """The final model, which gets the options of `predict`."""
+    return fitted_attribute(model, FINAL)
+
+
+@converter(StackingRegressor, steps=stacking_steps, frames=True, sparse=True, inner=final_model, passing=("predict",))
+def stacking_regressor(model: Any, x: Op | Frame, *, passed: Mapping[str, Any] = NONE) -> Outputs:
     """What the final model predicts from the members' predictions. Source: sklearn.ensemble._stacking."""
     stacked = _stacked(model, x)
-    outputs = _final(model, x, stacked)
+    outputs = _final(model, x, stacked, passed)
     predicted = {name: op for name, op in outputs.items() if name.partition("(")[0] == "predict"}
     return {**predicted, "transform": stacked}
 
 
-@converter(StackingClassifier, steps=stacking_steps, frames=True, sparse=True)
-def stacking_classifier(model: Any, x: Op | Frame) -> Outputs:
+@converter(StackingClassifier, steps=stacking_steps, frames=True, sparse=True, inner=final_model, passing=("predict",))
+def stacking_classifier(model: Any, x: Op | Frame, *, passed: Mapping[str, Any] = NONE) -> Outputs:
     """The final model's methods on what the members return, its labels decoded.
 
     Source: sklearn.ensemble._stacking.StackingClassifier.
     """
     stacked = _stacked(model, x)
-    outputs = _final(model, x, stacked)
+    outputs = _final(model, x, stacked, passed)
     found: Outputs = {"transform": stacked}
     if "predict" in outputs:
         found["predict"] = _decoded(model, outputs["predict"])
@@ -57,9 +63,9 @@ def stacking_classifier(model: Any, x: Op | Frame) -> Outputs:
     return found | decisions
 
 
-def _final(model: Any, x: Op | Frame, stacked: Op) -> Outputs:
+def _final(model: Any, x: Op | Frame, stacked: Op, options: Mapping[str, Any]) -> Outputs:
     """The outputs of the final model, which gets what `transform` returns, a DataFrame if it was set to."""
-    return outputs_of(fitted_attribute(model, FINAL), framed(contained(model, x, stacked)), final_label(model))
+    return outputs_of(final_model(model), framed(contained(model, x, stacked)), final_label(model), options)
 
 
 def _stacked(model: Any, x: Op | Frame) -> Op:
