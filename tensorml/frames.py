@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Schema:
         """Whether a tensor can stand for it: columns of one dtype, from a container that declares it."""
         return self.uniform is not None and self.container in (ARRAY, PANDAS) and not self.nullable
 
-    @property
+    @cached_property
     def plain(self) -> Schema:
         """The array that every model reads as it reads this: without names, without a container that changes nothing.
 
@@ -60,6 +61,8 @@ class Schema:
         wide = all(dtype.kind != "f" or dtype.itemsize == 8 for dtype in self.dtypes)
         same = self.container in (ARRAY, PANDAS) or (wide and self.container != OBJECTS)
         kept = ARRAY if same and OBJECT not in self.dtypes else self.container
+        if self.names is None and not self.nullable and not self.options and kept == self.container:
+            return self
         return Schema(self.dtypes, None, self.inverse, kept, categorical=self.categorical)
 
     def groups(self) -> dict[str, tuple[np.dtype, list[int]]]:
@@ -291,7 +294,7 @@ def _read_tensor(x: Any) -> Batch:
     name = str(x.dtype).removeprefix("torch.")
     if x.ndim != 2 or not hasattr(np, name) or np.dtype(name).kind not in KINDS:
         raise InputError(f"expected a 2D tensor of real numbers that NumPy has too, got {name} of {x.ndim} dimensions.")
-    return Batch(Schema((np.dtype(name),) * x.shape[1]), {"x": x.detach()}, len(x), "torch")
+    return Batch(_alike(np.dtype(name), x.shape[1], ARRAY), {"x": x.detach()}, len(x), "torch")
 
 
 def _read_sparse(x: Any, absent: float) -> Batch:
@@ -316,8 +319,13 @@ def _read_array(x: Any) -> Batch:
     if array.ndim != 2:
         hint = "Reshape it: array.reshape(-1, 1) for one feature, array.reshape(1, -1) for one row."
         raise InputError(f"Expected 2D array, got {array.ndim}D array instead. {hint}")
-    schema = Schema((array.dtype,) * array.shape[1], container=container)
-    return Batch(schema, {"x": array}, len(array), "numpy")
+    return Batch(_alike(array.dtype, array.shape[1], container), {"x": array}, len(array), "numpy")
+
+
+@lru_cache(maxsize=64)
+def _alike(dtype: np.dtype, columns: int, container: str) -> Schema:
+    """So many columns of one dtype. The same object for the same arguments, which makes it quick to find again."""
+    return Schema((dtype,) * columns, container=container)
 
 
 def _holds_objects(x: Any) -> bool:

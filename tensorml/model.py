@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from tensorml.errors import InputError
 from tensorml.executors.base import Executor
 from tensorml.frames import FRAMES, Batch, Schema, SparseRows, as_column, names_differ, read, width_differs
 from tensorml.graph import Graph
-from tensorml.programs import Programs, csr_matrix
+from tensorml.programs import Decoding, Programs, Run, csr_matrix
 
 CSR_ALONE, NONZEROS = "dense of csr", "csr of nonzeros"
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
@@ -30,6 +30,15 @@ class Source:
     name: str
     library: str
     version: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """How a method answers for one kind of input: what runs, the outputs it needs, and what makes one of several."""
+
+    run: Run
+    decodings: Mapping[str, Decoding]
+    several: Callable[[list[Any]], Any] | None
 
 
 class TensorModel:
@@ -45,6 +54,7 @@ class TensorModel:
         self._programs = programs
         self._schema = schema
         self._description = description
+        self._answers: dict[tuple[Schema, str], Answer] = {}
         self.source = source
 
     @property
@@ -119,14 +129,28 @@ class TensorModel:
         X = as_column(X) if self._description.one_dimensional else X
         batch = read(X, self._description.absent, objects=self._description.objects)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
+        answer = self._answer(batch.schema, method, options)
+        results = self._run(batch, answer)
+        if answer.several is not None:
+            return answer.several(results)
+        kind = self._description.sparse_transform if batch.origin == "sparse" and method == "transform" else ""
+        return _to_sparse(results[0], kind, X) if kind else results[0]
+
+    def _answer(self, schema: Schema, method: str, options: Mapping[str, Any]) -> Answer:
+        """What runs for a call. Without options it is kept: looking for it takes as long as predicting a row."""
+        if not options:
+            answer = self._answers.get((schema, method))
+            if answer is None:
+                answer = self._answers[schema, method] = self._found(schema, self._outputs(schema, method, options))
+            return answer
         opened, variant = self._split(method, options)
-        batch = replace(batch, schema=replace(batch.schema, options=opened))
-        names = self._outputs(batch.schema, method, variant)
-        results = self._run(batch, names)
-        if parse(names[0])[2] is None:
-            kind = self._description.sparse_transform if batch.origin == "sparse" and method == "transform" else ""
-            return _to_sparse(results[names[0]], kind, X) if kind else results[names[0]]
-        return (list if names[0].endswith("]") else tuple)(results[name] for name in names)
+        schema = replace(schema, options=opened)
+        return self._found(schema, self._outputs(schema, method, variant))
+
+    def _found(self, schema: Schema, names: tuple[str, ...]) -> Answer:
+        decodings = self._programs.outputs(schema)
+        several = None if parse(names[0])[2] is None else list if names[0].endswith("]") else tuple
+        return Answer(self._programs.program(schema, names), {name: decodings[name] for name in names}, several)
 
     def _feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the columns that `transform` returns. Raises InputError for names other than those of `fit`."""
@@ -165,17 +189,16 @@ class TensorModel:
             raise InputError(f"{method}() does not take {variant}; it takes {', '.join(variants) or 'no options'}.")
         return names
 
-    def _run(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Any]:
+    def _run(self, batch: Batch, answer: Answer) -> list[Any]:
         """The outputs, decoded; tensors where the input is one."""
         on_host = batch.origin == "torch" and not self.executor.takes_tensors
         arrays = {name: x.cpu().numpy() for name, x in batch.arrays.items()} if on_host else batch.arrays
-        results = self._programs.program(batch.schema, names)(arrays, batch.rows)
-        decodings = self._programs.outputs(batch.schema)
-        decoded = {name: decodings[name](value, batch.index) for name, value in results.items()}
+        results = answer.run(arrays, batch.rows)
+        decoded = [decode(results[name], batch.index) for name, decode in answer.decodings.items()]
         if batch.origin != "torch":
             return decoded
         device = next(iter(batch.arrays.values())).device
-        return {name: _to_tensor(value, device) for name, value in decoded.items()}
+        return [_to_tensor(value, device) for value in decoded]
 
     def _checked(self, batch: Batch, method: str) -> Batch:
         """The batch, if its width, names and number of rows are what the source takes."""
@@ -191,7 +214,7 @@ class TensorModel:
         self._require_rows(batch, reader)
         if batch.origin == "sparse":
             self._require_readable(batch.arrays["x"], method, reader)
-        return replace(batch, schema=schema)
+        return batch if schema is batch.schema else replace(batch, schema=schema)
 
     def _require_readable(self, rows: SparseRows, method: str, reader: str) -> None:
         """Raise InputError for a sparse matrix that the source does not take, or reads in another way than rows."""

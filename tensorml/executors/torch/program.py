@@ -49,10 +49,10 @@ class TorchExecutor(Executor):
     def compile(self, graph: Graph) -> Program:
         """A program that runs the graph as a GraphModule on the device."""
         module = lower(graph, row_major=False).to(self.device)
-        names = tuple(graph.inputs)
+        names, forward = tuple(graph.inputs), module.forward
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-            return call(module, [inputs[name] for name in names], self.device)
+            return call(forward, [inputs[name] for name in names], self.device)
 
         return Program(names, run, self.tile(graph))
 
@@ -68,19 +68,21 @@ class TorchExecutor(Executor):
 def call(module: Any, inputs: list[Any], device: str) -> dict[str, Any]:
     """The module's outputs: NumPy arrays for NumPy arrays, tensors where the input is a tensor."""
     with torch.inference_mode():
-        outputs = module(*(tensor(x).to(device) for x in inputs))
+        outputs = module(*[tensor(x, device) for x in inputs])
         if any(isinstance(x, torch.Tensor) for x in inputs):
             return {name: value.clone() if value.is_inference() else value for name, value in outputs.items()}
         return {name: value.cpu().numpy() for name, value in outputs.items()}
 
 
-def tensor(x: Any) -> torch.Tensor:
-    """A tensor over the memory of an array, copied only if its strides or its byte order need it. Never written to."""
+def tensor(x: Any, device: str = "cpu") -> torch.Tensor:
+    """A tensor over the memory of an array, copied only if its strides or the device need it. Never written to."""
     if isinstance(x, torch.Tensor):
-        return x
-    if any(stride < 0 or stride % x.itemsize for stride in x.strides):
+        return x.to(device)
+    size = x.itemsize
+    if any([stride < 0 or stride % size for stride in x.strides]):  # noqa: C419 - a third of a generator's time
         x = np.ascontiguousarray(x)
-    return torch.from_numpy(x if x.flags.writeable else np.asarray(_Writeable(x)))
+    found = torch.from_numpy(x if x.flags.writeable else np.asarray(_Writeable(x)))
+    return found if device == "cpu" else found.to(device)
 
 
 class _Writeable:
