@@ -312,6 +312,7 @@ SAMPLES |= {
 
 TRAINING = Const(np.random.default_rng(4).normal(size=(60, 4)))
 GRID = Const(np.random.default_rng(5).integers(-5, 6, (60, 4)).astype(np.float64))
+SQUARES = Const((GRID.value**2).sum(axis=1, keepdims=True))
 NO_TREE = ("", np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0, 0)), np.empty(0))
 
 
@@ -348,6 +349,7 @@ SAMPLES |= {
         ),
         1e-12,
     ),
+    "closest centre": (ops.ClosestCentre(ops.Cast(X["integer"], np.dtype(np.float64)), GRID, SQUARES), 0),
     "distance to chosen rows": (ops.DistanceTo(X["plain"], TRAINING, "canberra", 2.0, np.empty(0), True, HERE), 1e-13),
     "nearest by index": (nearest("manhattan", "index", "introsort", 5), 0),
     "nearest by a heap": (nearest("manhattan", "heap", "introsort", 5), 0),

@@ -15,12 +15,13 @@ from sklearn.cluster import (
     MeanShift,
     MiniBatchKMeans,
 )
+from sklearn.utils.extmath import row_norms
 
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import (
     AddColumns,
-    ArgMax,
+    ClosestCentre,
     Columns,
     Label,
     Max,
@@ -91,8 +92,8 @@ def closest_mean(x: Op, centres: np.ndarray) -> Op:
 
     Source: sklearn.cluster._k_means_lloyd, which compares |c|^2 - 2 x c in the dtype of x.
     """
-    norms = (centres.astype(np.float64) ** 2).sum(axis=1).astype(centres.dtype)
-    return ArgMax(x @ np.ascontiguousarray(2 * centres.T) - norms)
+    squares = row_norms(centres, squared=True)
+    return ClosestCentre(x, Const(centres), Const(squares[:, None]))
 
 
 @converter(KMeans, MiniBatchKMeans)

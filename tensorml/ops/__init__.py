@@ -29,6 +29,7 @@ from tensorml.ops.curves import Sinh as Sinh
 from tensorml.ops.curves import Tan as Tan
 from tensorml.ops.curves import Trunc as Trunc
 from tensorml.ops.distance import Barycentre as Barycentre
+from tensorml.ops.distance import ClosestCentre as ClosestCentre
 from tensorml.ops.distance import Distance as Distance
 from tensorml.ops.distance import DistanceTo as DistanceTo
 from tensorml.ops.distance import Median as Median

@@ -88,6 +88,38 @@ class DistanceTo(MetricOp):
         return self.between(x, [column[index] for column in table.T])
 
 
+class ClosestCentre(Op):
+    """The row of a table with the least |c|^2 - 2 x c: the closest to each row, the first in a tie. int64 [N].
+
+    x: [N, F] float32 or float64; table: [C, F]; squares: [C, 1], the |c|^2; all of one dtype, which the products keep.
+    NaN, where huge rows overflow, is not less than anything: as in the source's loop, the centre found before it stays.
+    Executors add products in their own order: centres as close as rounding may change places, equal ones never.
+    Source: sklearn.cluster._k_means_lloyd._update_chunk_dense.
+    """
+
+    x: Op
+    table: Op
+    squares: Op
+
+    def infer(self) -> TensorType:
+        x, table, squares = self.x.type, self.table.type, self.squares.type
+        fits = len(x.shape) == len(table.shape) == 2 and x.shape[1] == table.shape[1] and not table.batched
+        if not fits or squares.shape != (table.shape[0], 1) or not x.dtype == table.dtype == squares.dtype:
+            raise GraphTypeError(f"ClosestCentre does not take {x}, {table} and {squares}")
+        return TensorType((x.shape[0],), np.dtype(np.int64))
+
+    def scratch_bytes(self) -> int:
+        """What is compared, and the least of it."""
+        return self.x.dtype.itemsize * (int(self.table.shape[0]) + 1)
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        x, table, squares = operands
+        with np.errstate(all="ignore"):
+            compared = squares.T + -2 * (x @ table.T)
+        compared[:, 1:][np.isnan(compared[:, 1:])] = np.inf
+        return np.argmin(compared, axis=1)
+
+
 class Nearest(MetricOp):
     """The rows of the table nearest to each row, by distance: int64 [N, k].
 

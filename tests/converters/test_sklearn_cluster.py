@@ -136,3 +136,25 @@ def test_the_width_and_the_fit_are_checked() -> None:
         tensorml.convert(MEANS[0].fit(TRAIN)).predict(X[:, :3])
     with pytest.raises(InputError, match="0 sample"):
         tensorml.convert(MEANS[0].fit(TRAIN)).predict(X[:0])
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_overflow_get_the_label_of_the_source(executor: str, dtype: type) -> None:
+    random, huge = np.random.default_rng(0), np.sqrt(np.finfo(dtype).max)
+    source = KMeans(5, n_init=1, random_state=0).fit(random.normal(size=(50, 3)).astype(dtype))
+    scale = np.array([1e-9, 1, 30, 0.1, 20])[:, None]
+    source.cluster_centers_ = (random.normal(size=(5, 3)) * huge * scale).astype(dtype)
+    rows = (random.normal(size=(300, 3)) * huge * 30).astype(dtype)
+    expected = source.predict(rows)
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(tensorml.convert(source, executor=executor).predict(rows), expected)
+
+
+@pytest.mark.parametrize("clusters", [2, 300])
+def test_equal_centres_share_the_first_label_over_many_rows(executor: str, clusters: int) -> None:
+    random = np.random.default_rng(0)
+    rows = random.integers(-4, 5, (20_000, 3)).astype(np.float64)
+    source = KMeans(clusters, n_init=1, max_iter=1, random_state=0).fit(rows[:2000] + random.normal(size=(2000, 3)))
+    source.cluster_centers_ = random.integers(-4, 5, (clusters, 3)).astype(np.float64)
+    np.testing.assert_array_equal(tensorml.convert(source, executor=executor).predict(rows), source.predict(rows))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
 FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
+BLOCK_BYTES = 2**19  # of a block of products that is computed and read again while it is in the cache: half of it
 GROUP = 16  # distances of which the least is taken first
 
 
@@ -208,6 +209,43 @@ class ChosenDistances(nn.Module):
     def forward(self, x: torch.Tensor, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """x: [N, F]; table: [M, F]; index: [N, K]; result: [N, K]."""
         return self.between(x, table.t().contiguous(), index)
+
+
+class Closest(nn.Module):
+    """The closest centres by one product for each block of rows, [C, rows], which stays in the cache.
+
+    Compared are whole rows of that block: its least, then which centres hold the least, counted from the last one.
+    """
+
+    def __init__(self, op: ops.ClosestCentre):
+        super().__init__()
+        self.rows = min(8192, max(256, BLOCK_BYTES // (int(op.table.shape[0]) * op.x.dtype.itemsize)))
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
+        """x: [N, F]; table: [C, F]; squares: [C, 1]; result: int64 [N]."""
+        count, rows = table.size(0), self.rows if x.device.type == "cpu" else max(1, x.size(0))
+        from_end = torch.empty([x.size(0)], dtype=x.dtype, device=x.device)
+        held = torch.empty([count * rows], dtype=x.dtype, device=x.device)  # kept: fresh memory costs as much again
+        to_end = torch.arange(count, 0, -1, dtype=x.dtype, device=x.device).unsqueeze(1)
+        for i in range(0, x.size(0), rows):
+            part = x[i : i + rows]
+            product = held[: count * part.size(0)].view([count, part.size(0)])
+            torch.addmm(squares, table, part.t(), alpha=-2.0, out=product)
+            torch.amax(product.eq_(product.amin(0)).mul_(to_end), 0, out=from_end[i : i + rows])
+        result = from_end.neg_().add_(count).to(torch.int64)
+        if x.size(0) > 0 and int(result.amax()) == count:  # nothing equals a least that is NaN
+            lost = result.eq(count).nonzero()[:, 0]
+            product = torch.addmm(squares, table, x.index_select(0, lost).t(), alpha=-2.0)
+            result.index_copy_(0, lost, self.one_by_one(product))
+        return result
+
+    def one_by_one(self, product: torch.Tensor) -> torch.Tensor:
+        """The least of each column, where NaN is less than nothing and nothing less than it. Result: int64 [n]."""
+        least, place = product[0], torch.zeros([product.size(1)], dtype=torch.int64, device=product.device)
+        for j in range(1, product.size(0)):
+            closer = product[j] < least
+            least, place = torch.where(closer, product[j], least), torch.where(closer, j, place)
+        return place
 
 
 class Search(nn.Module):
@@ -508,6 +546,12 @@ def of_rows(op: Op, emitter: "Emitter", *operands: "Proxy") -> "Proxy":
         return emitter.call(BarycentreWeights(float(op.regularization)), *operands)
     module = {ops.WeightedRows: RowSum, ops.MinPlus: LeastSum, ops.Median: MiddleOf}[type(op)]
     return emitter.call(module(), *operands)
+
+
+@rules.rule(ops.ClosestCentre)
+def closest_centre(op: ops.ClosestCentre, emitter: "Emitter", *operands: "Proxy") -> "Proxy":
+    """The comparison, as a module."""
+    return emitter.call(Closest(op), *operands)
 
 
 @rules.rule(ops.Distance)
