@@ -145,7 +145,8 @@ def test_rows_that_overflow_get_the_label_of_the_source(executor: str, dtype: ty
     source = KMeans(5, n_init=1, random_state=0).fit(random.normal(size=(50, 3)).astype(dtype))
     scale = np.array([1e-9, 1, 30, 0.1, 20])[:, None]
     source.cluster_centers_ = (random.normal(size=(5, 3)) * huge * scale).astype(dtype)
-    rows = (random.normal(size=(300, 3)) * huge * 30).astype(dtype)
+    one = np.eye(3)[random.integers(3, size=300)]  # more than one term of a sum may overflow in another order
+    rows = (random.normal(size=(300, 3)) * huge * 30).astype(dtype) * one.astype(dtype)
     expected = source.predict(rows)
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(tensorml.convert(source, executor=executor).predict(rows), expected)
