@@ -18,6 +18,7 @@ from tensorml.converter import (
     find,
     home,
     library,
+    options_back,
     options_of,
     taken,
 )
@@ -65,7 +66,8 @@ def convert(
 
     def specialize(schema: Schema) -> Graph:
         if schema.inverse:
-            return optimize(Graph({"inverse_transform": apply_inverse(own, schema.inputs())}), passes)
+            back = apply_inverse(own, schema.inputs(), options=dict(schema.options))
+            return optimize(Graph({"inverse_transform": back}), passes)
         outputs = apply(own, schema.inputs(), options=dict(schema.options))
         require_numbers(own, outputs)
         return optimize(Graph(outputs), passes)
@@ -79,11 +81,12 @@ def convert(
 
 def options_by_method(model: Model, graph: Graph) -> dict[str, dict[str, Any]]:
     """For each method the options that make another graph, those that the source's method takes, with defaults."""
-    options = options_of(model)
+    options, back = options_of(model), options_back(model)
+    given = {"inverse_transform": dict(back)} if back and hasattr(model, "inverse_transform") else {}
     if not options:
-        return {}
+        return given
     methods = dict.fromkeys(parse(name)[0] for name in graph.outputs)
-    return {method: taken(model, method, options) for method in methods}
+    return given | {method: taken(model, method, options) for method in methods}
 
 
 def require_numbers(model: Model, outputs: Outputs) -> None:

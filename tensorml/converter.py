@@ -48,7 +48,7 @@ class Converter:
     """
 
     function: Convert
-    inverse: Callable[[Any, Op], Op] | None = None
+    inverse: Callable[..., Op] | None = None
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None
     frames: bool = False
     sparse: bool = False
@@ -130,7 +130,7 @@ _REGISTRY: dict[type, Converter] = {}
 
 def converter(
     *classes: type,
-    inverse: Callable[[Any, Op], Op] | None = None,
+    inverse: Callable[..., Op] | None = None,
     steps: Callable[[Any], list[tuple[str, Any]]] | None = None,
     frames: bool = False,
     sparse: bool = False,
@@ -220,7 +220,18 @@ def options_of(model: Model) -> Mapping[str, Any]:
     if entry.inner is not None:
         inner = entry.inner(model)
         return {} if inner is None else options_of(inner)
-    parameters = inspect.signature(entry.function).parameters.values()
+    return keyword_only(entry.function)
+
+
+def options_back(model: Model) -> Mapping[str, Any]:
+    """The options of a model's `inverse_transform`, with their defaults."""
+    back = find(model).inverse
+    return {} if back is None else keyword_only(back)
+
+
+def keyword_only(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The keyword-only parameters of a function, with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
@@ -266,13 +277,15 @@ def _contained(model: Model, x: Op | Frame, outputs: Outputs) -> Outputs:
     return outputs if wrap is None else outputs | {"transform": wrap(model, x, outputs["transform"])}
 
 
-def apply_inverse(model: Model, z: Op | Frame, *, step: str | None = None) -> Op:
+def apply_inverse(
+    model: Model, z: Op | Frame, *, step: str | None = None, options: Mapping[str, Any] = MappingProxyType({})
+) -> Op:
     """What the model's `inverse_transform` returns for z. `step` is the model's name inside another one."""
     with inside(step):
         entry = find(model)
         if entry.inverse is None:
             raise unsupported(model, "its inverse_transform has no converter", "Keep the source model for the way back")
-        return entry.inverse(model, z.matrix() if isinstance(z, Frame) else z)
+        return entry.inverse(model, z.matrix() if isinstance(z, Frame) else z, **options)
 
 
 @contextmanager

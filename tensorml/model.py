@@ -127,7 +127,8 @@ class TensorModel:
     def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
         X = as_column(X) if self._description.one_dimensional else X
-        batch = read(X, self._description.absent, objects=self._description.objects)
+        back = method == "inverse_transform" and self._description.one_dimensional  # of codes, not of labels
+        batch = read(X, self._description.absent, objects=self._description.objects and not back)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
         answer = self._answer(batch.schema, method, options)
         results = self._run(batch, answer)

@@ -39,7 +39,6 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     LabelBinarizer,
     LabelEncoder,
-    MultiLabelBinarizer,
     OneHotEncoder,
     OrdinalEncoder,
     TargetEncoder,
@@ -208,11 +207,13 @@ def _read_by_itself(model: Any) -> Description:
     whole = whole or (isinstance(model, SelectorMixin) and container(model) is not None)
     of_sparse = SPARSE_TRANSFORM.get(type(model), lambda _: "")
     one_dimensional = isinstance(model, IsotonicRegression)
-    labels = isinstance(model, LabelEncoder | LabelBinarizer | MultiLabelBinarizer)  # their converter says why not
+    labels = isinstance(model, LabelEncoder | LabelBinarizer)
+    one_dimensional = one_dimensional or (labels and not is_multilabel(model))
+    indicators = len(fitted_attribute(model, "classes_")) if is_multilabel(model) else None
     return Description(
-        n_features=1 if one_dimensional or labels else getattr(model, "n_features_in_", None),
+        n_features=1 if one_dimensional else getattr(model, "n_features_in_", indicators),
         feature_names=None if names is None else tuple(map(str, names)),
-        sparse=not whole and takes_sparse(model),
+        sparse=not whole and not labels and takes_sparse(model),
         sparse_nan=False,
         by_name=whole,
         sparse_transform=of_sparse(model) if container(model) is None and not sparse_arrays() else "",
@@ -222,6 +223,18 @@ def _read_by_itself(model: Any) -> Description:
     )
 
 
+def is_multilabel(model: Any) -> bool:
+    """Whether the model is a LabelBinarizer that was fitted on a matrix of 0 and 1."""
+    return isinstance(model, LabelBinarizer) and model.y_type_.startswith("multilabel")
+
+
+def labels_as_text(model: Any) -> bool:
+    """Whether the model encodes labels that are not numbers."""
+    if not isinstance(model, LabelEncoder | LabelBinarizer) or is_multilabel(model):
+        return False
+    return np.asarray(model.classes_).dtype.kind not in "biuf"
+
+
 def makes_frames(model: Any) -> bool:
     """Whether `inverse_transform` of a DataFrame is one: functions of the frame itself, and steps that pass it on.
 
@@ -229,14 +242,17 @@ def makes_frames(model: Any) -> bool:
     """
     if isinstance(model, Pipeline):
         return all(step in IDENTITY or makes_frames(step) for _, step in model.steps)
-    return isinstance(model, NMF | MiniBatchNMF) or (type(model) is FunctionTransformer and not model.validate)
+    return isinstance(model, NMF | MiniBatchNMF | LabelBinarizer) or (
+        type(model) is FunctionTransformer and not model.validate
+    )
 
 
 def takes_objects(model: Any) -> bool:
     """Whether arrays of strings or objects reach the model as they are: encoders do not make numbers of them."""
     if isinstance(model, ColumnTransformer):
         return any(_read_by(part).objects for part, _ in _parts(model))
-    return isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder) or imputes_objects(model)
+    encodes = isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder) or labels_as_text(model)
+    return encodes or imputes_objects(model)
 
 
 def imputes_objects(model: Any) -> bool:
@@ -248,6 +264,8 @@ def object_columns(model: Any) -> tuple[int, ...]:
     """The columns that the model was fitted on strings or objects in."""
     if isinstance(model, ColumnTransformer):
         return tuple(sorted({columns[i] for part, columns in _parts(model) for i in _read_by(part).categorical}))
+    if labels_as_text(model):
+        return (0,)
     if imputes_objects(model):
         return tuple(range(model.n_features_in_))
     if not isinstance(model, OneHotEncoder | OrdinalEncoder | TargetEncoder):

@@ -14,8 +14,7 @@ TOKENS = "its input is a sequence of dicts or of token lists, not a table"
 BEFORE = "Call its transform() on the host and convert the models behind it"
 IMAGES = "its rows are images of three or four dimensions, and it returns several patches for each"
 RAGGED = "its rows hold different numbers of neighbours, in the order of scikit-learn's search"
-LABELS = "it encodes labels y, which are a list or a one-dimensional array, and a converted model reads a table X"
-ENCODERS = "Encode labels with the source model; for columns of X use OrdinalEncoder or OneHotEncoder"
+SETS = "its input is a sequence of sets of labels, which differ in size, not a table"
 
 REFUSED: dict[str, tuple[str, str]] = {
     "sklearn.cluster.AgglomerativeClustering": (ONLY_FIT, NO_PREDICT),
@@ -42,7 +41,8 @@ REFUSED: dict[str, tuple[str, str]] = {
         RAGGED,
         "Use KNeighborsTransformer, or call it on the source model",
     ),
-    "sklearn.preprocessing.LabelBinarizer": (LABELS, ENCODERS),
-    "sklearn.preprocessing.LabelEncoder": (LABELS, ENCODERS),
-    "sklearn.preprocessing.MultiLabelBinarizer": (LABELS, ENCODERS),
+    "sklearn.preprocessing.MultiLabelBinarizer": (
+        SETS,
+        "Call it on the source model; for a column of lists make a column of 0 and 1 for each label",
+    ),
 }

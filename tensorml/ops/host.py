@@ -128,6 +128,15 @@ class Code(HostOp):
         return -1 if missing else self.position.get(plain, self.unknown)
 
 
+class TextCode(Code):
+    """The position of each string among the categories, -1 where it is none of them. Raises InputError for all else."""
+
+    def of(self, value: object) -> int:
+        if not isinstance(value, str):
+            raise InputError(f"strings were expected, got a {type(value).__name__}: {value!r}.")
+        return self.position.get(value, self.unknown)
+
+
 class OwnCode(HostOp):
     """The code of each value in its own column of categories: its place among what the caller's frame lists, or -1."""
 
