@@ -16,6 +16,7 @@ from tensorml.ops import (
     Interpolate,
     Log,
     Log1p,
+    Max,
     NormalCdf,
     NormalQuantile,
     Not,
@@ -139,6 +140,7 @@ def yeo_johnson(x: Op, lambdas: np.ndarray, *, by_power: bool) -> Op:
     """
 
     def power(base: Op, exponent: np.ndarray) -> Op:
+        base = Max(base, Const(np.array(-0.5, base.dtype)))  # below are those of the other sign, and slow logarithms
         none = np.abs(exponent) < EPSILON
         divisor = without(exponent, none)
         logarithm = Log1p(base)
