@@ -207,6 +207,14 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "batch product": (ops.BatchProduct(X["plain"], X["plain"]), 1e-10),
     "batch diagonal": (ops.BatchDiagonal(ops.ReduceSum(X["plain"])), 1e-12),
     "outer": (ops.Outer(X["plain"], np.array([1.5, -2.0, 0.1])), 0),
+    "lasso descent": (
+        ops.LassoDescent(X["plain"], ops.ReduceSum(X["plain"] * X["plain"]), GRAM, 0.5, 1e-8, 200, False, True),
+        1e-6,
+    ),
+    "lasso descent of positive codes": (
+        ops.LassoDescent(X["plain"], ops.ReduceSum(X["plain"] * X["plain"]), GRAM, 0.1, 1e-8, 200, True, False),
+        1e-6,
+    ),
     "matching pursuit": (ops.MatchingPursuit(X["plain"], GRAM, 3, 2e-16), 1e-9),
     "reduce sum": (ops.ReduceSum(X["plain"]), 1e-12),
     "reduce sum of integers": (ops.ReduceSum(X["integer"]), 0),

@@ -106,6 +106,7 @@ from tensorml.ops.kernel import SolveTriangular as SolveTriangular
 from tensorml.ops.linear import MatMul as MatMul
 from tensorml.ops.neighbor_imputation import NeighborImputation as NeighborImputation
 from tensorml.ops.placement import Place as Place
+from tensorml.ops.pursuit import LassoDescent as LassoDescent
 from tensorml.ops.pursuit import MatchingPursuit as MatchingPursuit
 from tensorml.ops.reduce import ArgMax as ArgMax
 from tensorml.ops.reduce import LogSoftmax as LogSoftmax

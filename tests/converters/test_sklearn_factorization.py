@@ -255,11 +255,60 @@ def test_codes_of_other_dtypes(executor: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("coder", [SparseCoder(ATOMS), DictionaryLearning(4, max_iter=1, random_state=0)])
-@pytest.mark.parametrize("algorithm", ["lars", "lasso_lars", "lasso_cd"])
+@pytest.mark.parametrize("algorithm", ["lars", "lasso_lars"])
 def test_paths_of_solutions_are_refused_by_name(coder: Any, algorithm: str) -> None:
     source = fitted(clone(coder).set_params(transform_algorithm=algorithm), ROWS)
-    with pytest.raises(UnsupportedModelError, match=f"transform_algorithm='{algorithm}' follows a path"):
+    with pytest.raises(UnsupportedModelError, match=f"transform_algorithm='{algorithm}' follows the corners"):
         tensorml.convert(source)
+
+
+def lasso(alpha: float = 0.1, **options: Any) -> SparseCoder:
+    """Codes by coordinate descent."""
+    return SparseCoder(ATOMS, transform_algorithm="lasso_cd", transform_alpha=alpha, **options)
+
+
+def quietly(source: Any, rows: np.ndarray) -> np.ndarray:
+    """The source's codes, whether its descent ended or not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return source.transform(rows)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize(("alpha", "rounds"), [(0.05, 1000), (1.0, 1000), (50.0, 1000), (0.05, 1), (0.05, 7)])
+def test_coordinate_descent_goes_the_way_of_the_source(
+    executor: str, alpha: float, rounds: int, positive: bool
+) -> None:
+    rows = np.concatenate([ROWS[:20], np.zeros((1, 12)), ATOMS[:2]])
+    source = lasso(alpha, transform_max_iter=rounds, positive_code=positive).fit(rows)
+    model = tensorml.convert(source, executor=executor)
+    expected = quietly(source, rows)
+    assert (expected == 0).any()
+    assert_equal_outputs(model.transform(rows), expected, "codes", 1e-7, 1e-7)
+    assert_equal_outputs(model.transform(rows[:1]), expected[:1], "one row", 1e-7, 1e-7)
+    np.testing.assert_array_equal(model.transform(rows) == 0, expected == 0)
+
+
+def test_coordinate_descent_splits_signs_and_takes_float32(executor: str) -> None:
+    source = lasso(1.0, split_sign=True).fit(ROWS)
+    assert_equal_outputs(
+        tensorml.convert(source, executor=executor).transform(ROWS), quietly(source, ROWS), "signs", 1e-7, 1e-7
+    )
+    rows = ROWS[:10].astype(np.float32)
+    single = lasso(1.0, transform_max_iter=50).set_params(dictionary=ATOMS.astype(np.float32)).fit(rows)
+    model = tensorml.convert(single, rows, executor=executor)
+    assert_equal_outputs(model.transform(rows), quietly(single, rows), "float32", 1e-4, 1e-4)
+    with pytest.raises(InputError, match="'lasso_cd' takes X of the dtype of the dictionary, float64, not float32"):
+        tensorml.convert(source, executor=executor).transform(rows)
+
+
+def test_learned_atoms_code_by_coordinate_descent(executor: str) -> None:
+    learned = DictionaryLearning(4, max_iter=3, random_state=0, transform_algorithm="lasso_cd", transform_alpha=0.5)
+    source = fitted(learned, ROWS)
+    actual = tensorml.convert(source, executor=executor).transform(ROWS)
+    assert_equal_outputs(actual, quietly(source, ROWS), "learned", 1e-7, 1e-7)
+    with pytest.raises(UnsupportedModelError, match=r"transform_alpha=0 has no unique codes. Choose a positive"):
+        tensorml.convert(source.set_params(transform_alpha=0.0))
 
 
 def test_what_coders_refuse(executor: str) -> None:
