@@ -16,6 +16,8 @@ INT64 = np.dtype(np.int64)
 
 def repeated(x: Op, row: np.ndarray) -> Op:
     """The one row, [1, ...], for every row of x. Result: [N, ...], dtype of `row`."""
+    if row.ndim == 1 and row.dtype.kind in "bif" and int(row.size) == 1 and float(row[0]) == row[0]:
+        return full(x, (), float(row[0]), row.dtype)
     return Take(Const(row), full(x, (), 0, INT64))
 
 

