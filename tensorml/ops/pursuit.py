@@ -97,11 +97,11 @@ class LassoDescent(Op):
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         products, norm, gram = operands
         codes = np.zeros_like(products)
-        for row, length, code in zip(products, norm[:, 0], codes, strict=True):
+        for row, length, code in zip(products, norm[:, 0].tolist(), codes, strict=True):
             self.descend(code, row, length, gram)
         return codes
 
-    def descend(self, w: np.ndarray, q: np.ndarray, length: np.generic, gram: np.ndarray) -> None:
+    def descend(self, w: np.ndarray, q: np.ndarray, length: float, gram: np.ndarray) -> None:
         """Improve the codes of one row in place. w, q: [K]."""
         qw, limit = np.zeros_like(w), self.tol * length
         active = gram.diagonal() != 0
@@ -131,7 +131,7 @@ class LassoDescent(Op):
             w[j] = 0
         qw += (w[j] - old) * gram[j]
 
-    def gap(self, w: np.ndarray, q: np.ndarray, qw: np.ndarray, length: np.generic) -> tuple[float, np.ndarray]:
+    def gap(self, w: np.ndarray, q: np.ndarray, qw: np.ndarray, length: float) -> tuple[float, np.ndarray]:
         """The duality gap, and each atom's product with the dual point, at most 1 in size."""
         residual = q - qw
         largest = (residual if self.positive else np.abs(residual)).max()
