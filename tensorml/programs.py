@@ -37,6 +37,7 @@ from tensorml.ops import (
 Specialize = Callable[[Schema], Graph]
 Run = Callable[[Mapping[str, Any], int], dict[str, Any]]
 NUMBERS = "biuf"
+SHOWN_COLUMNS = 8
 KEPT_OPTIONS = 16  # graphs of calls with options that are kept
 
 
@@ -288,8 +289,18 @@ def unknown_kind(known: Mapping[Schema, Any], schema: Schema) -> InputError:
     if schema.options:
         given = ", ".join(f"{name}={value!r}" for name, value in schema.options)
         return InputError(f"this file holds programs for calls without options only, not for {given}. Convert again.")
-    dtypes = ", ".join(dict.fromkeys(str(schema.uniform) for schema in known if schema.uniform))
-    return InputError(f"this file holds programs for columns that are all {dtypes}. Convert the input to one of these.")
+    uniform = ", ".join(dict.fromkeys(str(schema.uniform) for schema in known if schema.uniform))
+    mixed = dict.fromkeys(_columns(schema) for schema in known if not schema.uniform)
+    kinds = [f"columns that are all {uniform}"] if uniform else []
+    kinds += [f"a DataFrame of the columns {columns}" for columns in mixed]
+    return InputError(f"this file holds programs for {'; or '.join(kinds)}. Convert the input to one of these.")
+
+
+def _columns(schema: Schema) -> str:
+    """The columns of a DataFrame with their dtypes, the first ones if there are many."""
+    names = schema.names or tuple(map(str, range(len(schema.dtypes))))
+    shown = [f"{name} {dtype}" for name, dtype in zip(names, schema.dtypes, strict=True)][:SHOWN_COLUMNS]
+    return ", ".join([*shown, "..."] if len(schema.dtypes) > len(shown) else shown)
 
 
 def numeric(graph: Graph) -> Graph:

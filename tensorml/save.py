@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -121,7 +121,7 @@ def header(model: TensorModel, graphs: Mapping[Schema, Graph]) -> dict[str, Any]
         "description": {name: pack(value) for name, value in vars(model.description).items()},
         "invertible": any(schema.inverse for schema in graphs),
         "schemas": [
-            {name: value for name, value in vars(s).items() if name != "options"}
+            {f.name: getattr(s, f.name) for f in fields(s) if f.name != "options"}
             | {"dtypes": [str(dtype) for dtype in s.dtypes]}
             for s in graphs
         ],

@@ -31,14 +31,23 @@ RTOL: Mapping[str, float] = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-9}
 
 REFUSALS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-STYLES = {"equal": "green", "within": "green", "both": "green", "DIFFERS": "bold red", "MISSING": "bold red"}
+NOT_COMPARED = "not compared"
+STYLES = {
+    "equal": "green",
+    "within": "green",
+    "both": "green",
+    "not": "yellow",
+    "DIFFERS": "bold red",
+    "MISSING": "bold red",
+}
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One method of the source beside the same method of the converted model.
 
-    status: "equal" (all bits; NaN equals NaN), "within rounding", "both refuse" the input, "DIFFERS", or "MISSING".
+    status: "equal" (all bits; NaN equals NaN), "within rounding", "both refuse" the input, "not compared" (the
+        converted model refuses the method for a reason of its own), "DIFFERS", or "MISSING".
     absolute, relative: the largest errors, in numbers that both have; 0 where all are equal.
     row: the first row beyond tolerance, None if there is none; column: the first place in it; expected, actual: the
     values there.
@@ -60,8 +69,8 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the converted model does here what its source does."""
-        return self.status in ("equal", "within rounding", "both refuse")
+        """Whether the converted model does here what its source does, or says why it does not."""
+        return self.status in ("equal", "within rounding", "both refuse", NOT_COMPARED)
 
     @property
     def remark(self) -> str:
@@ -123,7 +132,7 @@ def verify(
     largest magnitude in the same column, because a sum that cancels keeps the rounding of its parts.
 
     A method in which both refuse X with an error agrees, but a report in which no method returned anything is not ok.
-    A method that one side lacks is a mismatch.
+    A method that one side lacks is a mismatch, unless the converted model names the reason: it is not compared then.
     """
     rows = X.detach().cpu().numpy() if hasattr(X, "detach") else X
     comparisons: list[Comparison] = []
@@ -132,14 +141,22 @@ def verify(
         labels = method == "predict" and hasattr(source, "classes_") and not options
         limits = Limits(labels or method == "apply" or "pred_leaf" in options, rtol, atol)
         if not (hasattr(source, method) and hasattr(converted, method)):
-            side = "converted model" if hasattr(source, method) else "source"
-            comparisons.append(Comparison(name, "MISSING", reason=f"the {side} has no {method}()"))
+            comparisons.append(_missing(source, converted, method))
         elif method == "inverse_transform":
             comparisons += _compare_inverse(source, converted, rows, limits)
         else:
             given = (_Outcome.of(source, method, rows, options), _Outcome.of(converted, method, X, options))
             comparisons += compare_outcomes(name, *given, limits)
     return Report(qualified_name(source), converted.executor.name, tuple(comparisons))
+
+
+def _missing(source: Model, converted: TensorModel, method: str) -> Comparison:
+    """What to say of a method that one side lacks."""
+    refused = converted.description.refused.get(method)
+    if hasattr(source, method) and refused is not None:
+        return Comparison(method, NOT_COMPARED, reason=f"{refused}")
+    side = "converted model" if hasattr(source, method) else "source"
+    return Comparison(method, "MISSING", reason=f"the {side} has no {method}()")
 
 
 def calls(source: Model, converted: TensorModel) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import tensorml
 from tensorml.errors import ArtifactError, InputError
@@ -112,6 +114,17 @@ def test_an_input_of_a_dtype_that_the_file_does_not_hold_is_refused(tmp_path: Pa
     tensorml.convert(MODELS["scaler"]).save(path)
     with pytest.raises(InputError, match="this file holds programs for columns that are all float64"):
         tensorml.load(path).transform(X.astype(np.float16))
+
+
+def test_the_refusal_names_the_columns_of_the_frames_that_the_file_holds(tmp_path: Path):
+    table = pd.DataFrame({"size": [1.0, 2.0, 3.0], "count": [1, 2, 3], "kind": ["a", "b", "a"]})
+    parts = [("kept", "passthrough", ["size", "count"]), ("coded", OneHotEncoder(), ["kind"])]
+    path = tmp_path / "model.safetensors"
+    tensorml.convert(ColumnTransformer(parts).fit(table), table).save(path)
+    loaded = tensorml.load(path)
+    words = r"programs for .*a DataFrame of the columns size float64, count int64, kind object. Convert the input"
+    with pytest.raises(InputError, match=words):
+        loaded.transform(table.astype({"size": np.float16}))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from scipy.sparse import csr_matrix
+from sklearn.neural_network import BernoulliRBM
 from sklearn.preprocessing import StandardScaler
 
 import tensorml
@@ -51,6 +52,15 @@ def test_equal_results_are_reported_as_equal() -> None:
     assert report.ok
     assert only(report) == Comparison("transform", "equal", 3, "float64[3, 2]")
     report.raise_for_mismatch()
+
+
+def test_a_method_that_is_refused_by_name_is_not_compared() -> None:
+    machine = BernoulliRBM(2, n_iter=1, random_state=0).fit(X / 3)
+    report = verify(machine, tensorml.convert(machine, executor="reference"), X / 3)
+    assert report.ok
+    (refused,) = (c for c in report.comparisons if c.method == "score_samples")
+    assert refused.status == "not compared"
+    assert "score_samples: it draws random numbers. Call it on the source model" in str(report)
 
 
 def test_a_converted_model_of_the_library_agrees() -> None:
