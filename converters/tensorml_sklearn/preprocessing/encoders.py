@@ -162,8 +162,9 @@ def one_hot_encoder(model: OneHotEncoder, x: Op | Frame) -> Outputs:
             if dropped is not None:
                 valid[codes[:, i] == dropped, i] = False
                 codes[codes[:, i] > dropped, i] -= 1
-    found = looked_up(known_positions(model, x), np.where(valid, codes, -1))
-    columns = OneHot(found, sizes, dtype)
+    place, table, rows = known_positions(model, x), np.where(valid, codes, -1), np.arange(len(codes))[:, None]
+    as_they_are = np.array_equal(table, np.where(rows < sizes, rows, -1))
+    columns = OneHot(place if as_they_are else looked_up(place, table), sizes, dtype)
     return {"transform": Sparse(columns) if model.sparse_output else columns}
 
 
