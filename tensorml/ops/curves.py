@@ -192,8 +192,8 @@ class BSpline(Op):
         return self.knots.shape[1] - self.degree - 1
 
     def scratch_bytes(self) -> int:
-        """The splines that are not 0 in two steps of the recursion, their places, and the knots about them."""
-        return 32 * (self.degree + 2) * self.x.columns
+        """The splines that are not 0 in two steps of the recursion, their places, the knots about them and how far."""
+        return 48 * (self.degree + 1) * self.x.columns
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         (x,) = operands

@@ -78,9 +78,14 @@ class Segments(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: float64 [N, K]; result: the same type. NaN passes: it sorts behind all points, and its product is NaN."""
         v = x.t().contiguous()
-        segment = torch.searchsorted(self.points, v, right=True).add(self.base)
-        distance = torch.minimum(torch.maximum(v, self.low), self.high) - self.first.take(segment)
-        return (self.slope.take(segment) * distance + self.start.take(segment)).t()
+        segment = torch.searchsorted(self.points, v, right=True).add_(self.base).reshape([-1])
+        first, slope, start = (
+            self.first.index_select(0, segment).reshape(v.shape),
+            self.slope.index_select(0, segment).reshape(v.shape),
+            self.start.index_select(0, segment).reshape(v.shape),
+        )
+        distance = torch.minimum(torch.maximum(v, self.low), self.high).sub_(first)
+        return slope.mul_(distance).add_(start).t()
 
 
 @rules.rule(ops.Interpolate)
@@ -99,6 +104,7 @@ class Splines(nn.Module):
     def __init__(self, knots: np.ndarray, degree: int, extrapolate: bool):
         super().__init__()
         self.degree, self.extrapolate, self.count = degree, extrapolate, knots.shape[1] - degree - 1
+        self.repeated = bool((np.diff(knots) == 0).any())
         self.register_buffer("knots", torch.from_numpy(np.ascontiguousarray(knots)))
         self.register_buffer("flat", torch.from_numpy(np.ascontiguousarray(knots).reshape(-1)))
         self.register_buffer("base", torch.arange(len(knots))[:, None] * knots.shape[1])
@@ -106,27 +112,41 @@ class Splines(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: float64 [N, F]; result: float64 [N, F * count]."""
         v = x.t().contiguous()
-        place = torch.searchsorted(self.knots, v, right=True).sub(1).clamp(self.degree, self.count - 1)
-        knot = place + self.base
-        h = [torch.ones_like(v)]
-        for j in range(1, self.degree + 1):
-            last = h
-            h = [torch.zeros_like(v)]
-            for n in range(1, j + 1):
-                after, before = self.flat.take(knot + n), self.flat.take(knot + (n - j))
-                same = after.eq(before)
-                w = (last[n - 1] / (after - before)).masked_fill(same, 0.0)
-                h[n - 1] = torch.where(same, h[n - 1], h[n - 1] + w * (after - v))
-                h.append((w * (v - before)).masked_fill(same, 0.0))
+        first = (
+            torch.searchsorted(self.knots, v, right=True).sub(self.degree + 1).clamp(0, self.count - 1 - self.degree)
+        )
+        h = self.recursion(v, first)
         unknown = v.ne(v)
         if not self.extrapolate:
             low, high = self.knots.narrow(1, self.degree, 1), self.knots.narrow(1, self.count, 1)
             unknown = unknown.logical_or(v.lt(low)).logical_or(v.gt(high))
         out = torch.zeros([v.size(0), self.count, v.size(1)], dtype=v.dtype, device=v.device)
-        out.scatter_(1, torch.stack([place - self.degree + n for n in range(self.degree + 1)], 1), torch.stack(h, 1))
+        for n in range(self.degree + 1):
+            out.narrow(1, n, self.count - self.degree).scatter_(1, first.unsqueeze(1), h[n].unsqueeze(1))
         if bool(unknown.any()):
             out.masked_fill_(unknown.unsqueeze(1), float("nan"))
         return out.reshape([v.size(0) * self.count, v.size(1)]).t()
+
+    def recursion(self, v: torch.Tensor, first: torch.Tensor) -> list[torch.Tensor]:
+        """The splines that are not 0 at v, each [F, N]. first: int64 [F, N], the place of the first one."""
+        place, degree, size = (first + self.base).reshape([-1]), self.degree, self.flat.numel() - 2 * self.degree
+        knots = [self.flat.narrow(0, k, size).index_select(0, place).reshape(v.shape) for k in range(1, 2 * degree + 1)]
+        ahead = [knots[degree + k] - v for k in range(degree)]
+        behind = [v - knots[k] for k in range(degree)]
+        h = [torch.ones_like(v)]
+        for j in range(1, degree + 1):
+            last = h
+            h = [torch.zeros_like(v)]
+            for n in range(1, j + 1):
+                after, before = knots[degree + n - 1], knots[degree + n - 1 - j]
+                w = last[n - 1] / (after - before)
+                left, right = h[n - 1] + w * ahead[n - 1], w * behind[degree + n - 1 - j]
+                if self.repeated:
+                    same = after.eq(before)
+                    left, right = torch.where(same, h[n - 1], left), right.masked_fill(same, 0.0)
+                h[n - 1] = left
+                h.append(right)
+        return h
 
 
 @rules.rule(ops.BSpline)
