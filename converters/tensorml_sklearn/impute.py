@@ -281,7 +281,8 @@ def marked_missing(model: KNNImputer | IterativeImputer, x: Op) -> tuple[Op, Op]
 def knn_imputer(model: KNNImputer, x: Op) -> Outputs:
     """The input with missing values replaced by means over the nearest rows of `fit` that have them.
 
-    x: [N, F]; result: [N, kept columns + indicator columns], the same dtype, float64 for integers.
+    x: [N, F]; result: [N, kept columns + indicator columns], the same dtype, float64 for integers. Where the last donor
+    and the next row are equally far, the source's choice depends on the processor; that made here is a valid one.
     Source: sklearn.impute.KNNImputer.transform: distances in float32 if both x and the rows of `fit` are.
     """
     if callable(model.metric) or callable(model.weights):

@@ -15,7 +15,8 @@ class NeighborImputation(Op):
     is no neighbour, and `means[column]` stands in if no row is one. weighted: by one over the distance; rows at
     distance 0 count alone then. A column that all rows lack stays as it is.
     x, rows: [N, F] and [M, F], float32 or float64 of one dtype, NaN where missing; means: [F]. Result: [N, F].
-    Which of several rows at the same distance are the nearest is the executor's own choice, as it is NumPy's.
+    Which of several rows at the same distance are the nearest is the executor's own choice. The source's is that of
+    np.argpartition, which differs from processor to processor (AVX-512, AVX2, neither): there is no single answer.
     Source: sklearn.impute.KNNImputer.transform, sklearn.metrics.pairwise.nan_euclidean_distances.
     """
 

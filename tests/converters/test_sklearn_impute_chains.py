@@ -320,3 +320,24 @@ def test_imputed_strings_alone_or_with_indicators_are_refused() -> None:
 def test_a_chain_of_neighbours_converts_with_them(executor: str) -> None:
     source = fit(IterativeImputer(KNeighborsRegressor(3), max_iter=1), X)
     check(source, X[:20], executor, 1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_among_donors_at_equal_distances_the_mean_is_one_that_the_source_could_give(executor: str, dtype: type) -> None:
+    """Values are powers of two: a mean of two tells which; their squares take away exact numbers."""
+    random = np.random.default_rng(3)
+    train = random.integers(0, 3, (11, 3)).astype(dtype)
+    train[:, 2] = 2.0 ** np.arange(11)
+    x = random.integers(0, 3, (30, 3)).astype(dtype)
+    x[:, 2] = NAN
+    source = KNNImputer(n_neighbors=2).fit(train)
+    given = tensorml.convert(source, executor=executor).transform(x)[:, 2]
+    assert given.dtype == source.transform(x).dtype == dtype
+    distance = np.abs(x[:, None, :2] - train[None, :, :2]).astype(int)
+    distance, open_choice = (distance**2).sum(axis=2), 0
+    for row, mean in zip(distance, given, strict=True):
+        least = np.sort(row)[:2]
+        pairs = [(a, b) for a in range(11) for b in range(a) if np.array_equal(np.sort(row[[a, b]]), least)]
+        assert mean in [(2.0**a + 2.0**b) / 2 for a, b in pairs]
+        open_choice += len(pairs) > 1
+    assert open_choice > 5

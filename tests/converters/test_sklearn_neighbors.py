@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import (
     KernelDensity,
     KNeighborsClassifier,
@@ -417,3 +418,46 @@ def test_ragged_lists_are_refused_by_name() -> None:
     model = tensorml.convert(RadiusNeighborsClassifier(2.0).fit(TRAIN, CODES))
     with pytest.raises(AttributeError, match="radius_neighbors is not converted"):
         _ = model.radius_neighbors
+
+
+def tables_of_few_features() -> dict[str, np.ndarray]:
+    """Tables [M, F] of up to three features: spread, heaped, far apart, degenerate, with outliers."""
+    random = np.random.default_rng(7)
+    angle = random.uniform(0, 7, 400)
+    return {
+        "a line": random.normal(size=(400, 1)),
+        "a plane": random.normal(size=(2000, 2)),
+        "space": random.uniform(size=(300, 3)),
+        "a grid": random.integers(0, 12, (600, 2)).astype(np.float64),
+        "one point": np.ones((300, 2)),
+        "two heaps": np.concatenate([random.normal(size=(200, 2)) * 1e-6, 1e6 + random.normal(size=(200, 2))]),
+        "a circle": np.stack([np.cos(angle), np.sin(angle)], 1),
+        "outliers": random.standard_cauchy((400, 2)),
+        "a constant": np.stack([angle, np.zeros(400)], 1),
+        "tiny": random.normal(size=(300, 2)) * 1e-200,
+    }
+
+
+@pytest.mark.parametrize("table", list(tables_of_few_features()))
+def test_few_features_are_searched_by_cells_with_the_same_answer(executor: str, table: str) -> None:
+    if executor == "torchscript" and table != "a plane":
+        pytest.skip("the rules are torch's; compiling takes seconds")
+    train, random = tables_of_few_features()[table], np.random.default_rng(8)
+    width = train.max(axis=0) - train.min(axis=0) + (table == "one point")
+    near = train[random.integers(len(train), size=150)] + width * random.normal(size=(150, train.shape[1])) * 1e-3
+    x = np.concatenate([near, train[:20], train.min(axis=0) + width * random.uniform(-1, 2, (80, train.shape[1]))])
+    for metric in ("euclidean", "manhattan", "chebyshev"):
+        source = NearestNeighbors(n_neighbors=4, algorithm="kd_tree", metric=metric).fit(train)
+        index = tensorml.convert(source, executor=executor).kneighbors(x, return_distance=False)
+        np.testing.assert_array_equal(index, source.kneighbors(x, return_distance=False))
+
+
+@pytest.mark.parametrize("executor", EAGER)
+@pytest.mark.parametrize("metric", ["cosine", "hamming", "nan_euclidean"])
+def test_among_equal_distances_the_choice_is_one_that_the_source_could_make(executor: str, metric: str) -> None:
+    source = NearestNeighbors(n_neighbors=6, algorithm="brute", metric=metric).fit(GRID)
+    distance, index = tensorml.convert(source, executor=executor).kneighbors(GRID_X)
+    expected, all_distances = source.kneighbors(GRID_X)[0], pairwise_distances(GRID_X, GRID, metric=metric)
+    np.testing.assert_allclose(distance, expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(np.take_along_axis(all_distances, index, 1), expected, rtol=1e-6, atol=1e-7)
+    assert all(len(set(row)) == 6 for row in index.tolist())

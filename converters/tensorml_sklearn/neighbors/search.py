@@ -56,6 +56,8 @@ class Search:
 
     metric, p, w: as in `ops.distance.MetricOp`; squared: the distances are squares. single: the distances are rounded
     to float32 in the end. dtype: of the distances that the caller gets. path: "tree", "reduction" or "pairwise".
+    Of equally far rows the choice is the source's by trees; by reduction that of one thread of the source on a batch no
+    longer than the training set; by pairs, where the source's own depends on the processor, the first ones.
     """
 
     model: Any

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from tensorml import ops
+from tensorml.executors.torch.cells import cells_of, suits
 from tensorml.executors.torch.rules import rules
-from tensorml.graph import Op
+from tensorml.graph import Const, Op
 from tensorml.ops.distance import BLOCK, COUNTS, ROOTS, MetricOp
 from tensorml.ops.sorting import introsort, quicksort
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
 FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
+CELL_ROWS = 1024  # rows whose lists are compared at once
 BLOCK_BYTES = 2**19  # of a block of products that is computed and read again while it is in the cache: half of it
 GROUP = 16  # distances of which the least is taken first
 
@@ -52,7 +54,7 @@ class Metric(nn.Module):
 
     def column(self, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
         """Feature j of the table: [1, M] or [n, K]."""
-        return y[j].unsqueeze(0) if index is None else y[j].take(index)
+        return y[j].unsqueeze(0) if index is None else y[j].index_select(0, index.reshape([-1])).view(index.shape)
 
     def gap(self, x: torch.Tensor, y: torch.Tensor, j: int, index: Optional[torch.Tensor]) -> torch.Tensor:  # noqa: UP045
         """X - y of feature j, float64."""
@@ -248,6 +250,60 @@ class Closest(nn.Module):
         return place
 
 
+class CellSearch(nn.Module):
+    """The nearest rows of a table of few features, among those that a row's cell lists: see `cells.py`."""
+
+    split: torch.Tensor
+    child: torch.Tensor
+    cell: torch.Tensor
+    points: torch.Tensor
+    box: torch.Tensor
+
+    def __init__(self, op: ops.Nearest, table: np.ndarray):
+        super().__init__()
+        self.between, self.k, found = Metric(op), op.k, cells_of(op.metric, table, op.k + 1)
+        self.levels, self.rows = found.levels, CELL_ROWS
+        split, child, cell = found.walk()
+        self.register_buffer("split", torch.from_numpy(split))
+        self.register_buffer("child", torch.from_numpy(child))
+        self.register_buffer("cell", torch.from_numpy(cell))
+        self.register_buffer("points", torch.from_numpy(np.concatenate(found.points)))
+        self.register_buffer("box", torch.from_numpy(found.box))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """x: [N, F]; y: the table's transpose. Result: int64 [N, k], and bool [N]: whether it has to be found again."""
+        result = torch.empty([x.size(0), self.k], dtype=torch.int64, device=x.device)
+        again = torch.empty([x.size(0)], dtype=torch.bool, device=x.device)
+        beyond = torch.full([y.size(0), 1], float("inf"), dtype=y.dtype, device=y.device)
+        padded = torch.cat([y, beyond], 1)
+        for i in range(0, x.size(0), self.rows):
+            part = x[i : i + self.rows]
+            cell = self.reached(part)
+            near = self.points.index_select(0, cell.clamp(min=0))
+            distance, place = self.between(part, padded, near).topk(self.k + 1, dim=1, largest=False)
+            result[i : i + self.rows] = near.gather(1, place[:, : self.k])
+            tied = distance[:, 1:].eq(distance[:, :-1]).any(1)
+            again[i : i + self.rows] = tied.logical_or(cell.lt(0))
+        return [result, again]
+
+    def reached(self, x: torch.Tensor) -> torch.Tensor:
+        """The cell of each row, -1 where there is none. Result: int64 [n]."""
+        columns, node = x.t().contiguous(), torch.zeros([x.size(0)], dtype=torch.int64, device=x.device)
+        for i in range(self.levels):
+            right = columns[i % columns.size(0)].gt(self.split.index_select(0, node))
+            node = self.child.index_select(0, node).add_(right)
+        inside = x.ge(self.box[0]).logical_and(x.le(self.box[1])).all(1)
+        return torch.where(inside, self.cell.index_select(0, node), -1)
+
+
+class NoCells(nn.Module):
+    """In place of a search by cells where there is none: TorchScript compiles both branches."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> List[torch.Tensor]:  # noqa: UP006
+        """Nothing."""
+        return [x, y]
+
+
 class Search(nn.Module):
     """The nearest rows of the table, a block of rows at a time.
 
@@ -268,6 +324,9 @@ class Search(nn.Module):
         self.introsort, self.tree, self.metric, self.p = op.sort == "introsort", op.tree, op.metric, float(op.p)
         self.given, self.block, self.extra, self.group = op.metric == "precomputed", BLOCK, EXTRA, GROUP
         count = int(op.table.shape[0])
+        table = op.table.value if isinstance(op.table, Const) else np.empty((0, 0))
+        self.by_cells = suits(op.metric, table, op.k + 1)
+        self.cells = CellSearch(op, table) if self.by_cells else NoCells()
         self.preselect = op.metric == "euclidean" and count >= FEW_ROWS and op.k + EXTRA < count // 2
         leaf = [op.point[a:b] for a, b in zip(op.start[:-1], op.start[1:], strict=True)]
         longest = max(map(len, leaf), default=0)
@@ -281,6 +340,16 @@ class Search(nn.Module):
     def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """x: [N, F]; table: [M, F]; result: int64 [N, k]."""
         y = table.t().contiguous()
+        if not self.by_cells:
+            return self.by_table(x, table, y)
+        result, again = self.cells(x, y)
+        if bool(again.any()):
+            rows = again.nonzero()[:, 0]
+            result.index_copy_(0, rows, self.by_table(x.index_select(0, rows), table, y))
+        return result
+
+    def by_table(self, x: torch.Tensor, table: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The nearest among all rows of the table. Result: int64 [N, k]."""
         if self.preselect:
             return self.preselected(x, table, y)
         result = torch.empty([x.size(0), self.k], dtype=torch.int64, device=x.device)
