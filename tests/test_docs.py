@@ -56,6 +56,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_the_index_links_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text(encoding="utf-8"))}
+    assert [page.name for page in PAGES if page.name not in ("README.md", "index.md") and page not in linked] == []
+
+
 def test_the_how_to_pages_have_examples() -> None:
     assert {"write-a-converter.md", "write-an-operator.md", "write-an-executor.md", "README.md", "index.md"} <= {
         page.name for page in WITH_CODE
