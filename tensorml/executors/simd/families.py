@@ -1,0 +1,6 @@
+"""All rules: a file for each family of operators, which registers them on import."""
+
+from tensorml.executors.simd import checks, elementwise, index, linear, reduce, trees
+from tensorml.executors.simd.rules import handles, rules
+
+__all__ = ["checks", "elementwise", "handles", "index", "linear", "reduce", "rules", "trees"]

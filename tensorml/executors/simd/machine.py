@@ -1,0 +1,223 @@
+"""The machine: kernels one after the other over a block of rows, then over the next block.
+
+A value of the graph is a number of columns, each one array of a block's rows; the blocks of all values lie in one piece
+of memory, a thread's arena, small enough to stay in its caches. Where a value was last used, another takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from tensorml.executors.simd.addresses import LANES, call, load
+from tensorml.executors.simd.kernel import Kernel
+from tensorml.executors.simd.threads import in_parallel
+
+CACHE = 256 * 1024  # bytes that a block of all values may take: a part of the second-level cache
+MOST_ROWS = 512
+WORTH_A_THREAD = 200_000  # nanoseconds of work from which on another thread is asked
+LINE = 64  # bytes of a line of the cache, and of the widest vectors
+HEADER = 2  # words of an instruction before its parameters: the kernel's address, the instruction's length
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the arena: so many bytes a row from its beginning, and an offset in bytes."""
+
+    unit: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Memory of the arena for values that live at the same time: `size` bytes a row, from `unit` on."""
+
+    unit: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A value for a block of rows: the place of each column. buffers: the memory that they lie in."""
+
+    columns: tuple[Place, ...]
+    dtype: np.dtype
+    buffers: tuple[Buffer, ...]
+
+
+Parameter = int | Place
+
+
+@dataclass(eq=False)
+class Assembler:
+    """Instructions as they are added: words, which of them are places, and the units of these.
+
+    kept: arrays whose addresses are among the words. cost: the estimated time for a row, in nanoseconds.
+    """
+
+    words: list[int] = field(default_factory=list)
+    relocated: list[int] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
+    instructions: int = 0
+    cost: float = 0.0
+    height: int = 0
+    free: list[Buffer] = field(default_factory=list)
+
+    def add(self, kernel: Kernel, *parameters: Parameter, cost: float = 0.0) -> int:
+        """An instruction. Result: the number of the word that its first parameter is. cost: in nanoseconds a row."""
+        start = len(self.words)
+        self.words += [kernel.address, len(parameters) + HEADER]
+        for parameter in parameters:
+            if isinstance(parameter, Place):
+                self.relocated.append(len(self.words))
+                self.units.append(parameter.unit)
+            self.words.append(parameter.offset if isinstance(parameter, Place) else int(parameter))
+        self.instructions += 1
+        self.cost += cost
+        return start + HEADER
+
+    def constant(self, array: np.ndarray) -> int:
+        """The address of an array, whose copy begins at a multiple of 64."""
+        copy = aligned(array)
+        self.kept.append(copy)
+        return copy.ctypes.data
+
+    def allocate(self, columns: int, dtype: np.dtype) -> Block:
+        """Room for a value."""
+        buffer = self.reserve(columns * dtype.itemsize)
+        places = tuple(Place(buffer.unit + k * dtype.itemsize) for k in range(columns))
+        return Block(places, dtype, (buffer,))
+
+    def place(self, buffer: Buffer) -> Place:
+        """Where memory begins."""
+        return Place(buffer.unit)
+
+    def reserve(self, size: int) -> Buffer:
+        """So many bytes a row: the smallest free piece that is large enough, or new memory."""
+        fitting = [piece for piece in self.free if piece.size >= size]
+        if not fitting:
+            self.height += size
+            return Buffer(self.height - size, size)
+        piece = min(fitting, key=lambda piece: piece.size)
+        self.free.remove(piece)
+        if piece.size > size:
+            self.free.append(Buffer(piece.unit + size, piece.size - size))
+        return Buffer(piece.unit, size)
+
+    def release(self, buffer: Buffer) -> None:
+        """Give memory back, joined with free pieces beside it."""
+        before = next((piece for piece in self.free if piece.unit + piece.size == buffer.unit), None)
+        after = next((piece for piece in self.free if piece.unit == buffer.unit + buffer.size), None)
+        unit, size = buffer.unit, buffer.size
+        for piece in (before, after):
+            if piece is not None:
+                self.free.remove(piece)
+                unit, size = min(unit, piece.unit), size + piece.size
+        self.free.append(Buffer(unit, size))
+
+
+@dataclass(frozen=True)
+class Outer:
+    """An array of the caller's: the number of the word that takes its address; two more take its strides."""
+
+    name: str
+    word: int
+    dtype: np.dtype
+    shape: tuple[int, ...] = ()
+
+
+class Machine:
+    """Instructions, ready to run on any number of threads. Immutable but for a stock of arenas."""
+
+    def __init__(self, assembler: Assembler, inputs: Sequence[Outer], outputs: Sequence[Outer], threads: int):
+        self.inputs, self.outputs, self.threads = tuple(inputs), tuple(outputs), threads
+        self.kept, self.instructions, self.cost = tuple(assembler.kept), assembler.instructions, assembler.cost
+        self.rows = rows_of_block(assembler.height)
+        self.stride = self.rows + (LINE if self.rows >= 256 else 0)  # not a power of two: columns share no cache set
+        self.size = assembler.height * self.stride + LANES
+        self.words = np.array(assembler.words, np.int64)
+        self.relocated = np.array(assembler.relocated, np.int64)
+        self.units = np.array(assembler.units, np.int64)
+        self.stock: list[Arena] = []
+
+    def __call__(self, arrays: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray] | None:
+        """The outputs for all rows, or None if some hold what the model does not take."""
+        results = {outer.name: np.empty((rows, *outer.shape), outer.dtype) for outer in self.outputs}
+        tables = [table(arrays[outer.name]) for outer in self.inputs]  # held until the end of the call
+        addresses = [words_of(x) for x in tables]
+        addresses += [(results[outer.name].ctypes.data,) for outer in self.outputs]
+        if rows == 0:
+            return results
+        wanted = min(self.threads, int(rows * self.cost / WORTH_A_THREAD), -(-rows // self.rows))
+        if wanted < 2:
+            return results if self.run(addresses, 0, rows) == 0 else None
+        step = -(-rows // (wanted * 4 * self.rows)) * self.rows
+        starts = range(0, rows, step)
+        statuses = in_parallel(lambda start: self.run(addresses, start, min(start + step, rows)), starts, wanted)
+        return results if not any(statuses) else None
+
+    def run(self, addresses: Sequence[tuple[int, ...]], start: int, stop: int) -> int:
+        """The status of the rows from start to stop."""
+        arena = self.stock.pop() if self.stock else Arena(self)
+        for outer, words in zip((*self.inputs, *self.outputs), addresses, strict=True):
+            arena.words[outer.word : outer.word + len(words)] = words
+        status = drive(arena.address, self.instructions, start, stop, self.rows)
+        self.stock.append(arena)
+        return status
+
+
+def rows_of_block(height: int) -> int:
+    """How many rows, a multiple of the lanes, keep a block of `height` bytes a row in the cache."""
+    return max(LANES, min(MOST_ROWS, CACHE // max(1, height) // LANES * LANES))
+
+
+class Arena:
+    """A thread's memory, and the instructions with the addresses in it."""
+
+    def __init__(self, machine: Machine):
+        self.memory = aligned(np.zeros(machine.size, np.uint8))
+        self.words = aligned(machine.words)
+        self.words[machine.relocated] += machine.units * machine.stride + self.memory.ctypes.data
+        self.address = self.words.ctypes.data
+
+
+def table(array: np.ndarray) -> np.ndarray:
+    """The array with one dimension, or none, after its rows."""
+    return array if array.ndim <= 2 else array.reshape(len(array), -1)
+
+
+def words_of(array: np.ndarray) -> tuple[int, ...]:
+    """An array's address and its strides, in bytes: from row to row and from column to column."""
+    return (array.ctypes.data, array.strides[0], array.strides[1] if array.ndim > 1 else 0)
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a multiple of 64 bytes, with 64 bytes behind it that may be read."""
+    array = np.ascontiguousarray(array)
+    room = np.zeros(array.nbytes + 2 * LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+DRIVE = types.int64(types.int64, types.int64, types.int64, types.int64, types.int64)
+
+
+@njit(DRIVE, nogil=True, cache=True)
+def drive(program: int, instructions: int, start: int, stop: int, block: int) -> int:
+    """Run all instructions on the rows from start to stop, block by block. Result: the first status that is not 0."""
+    for first in range(start, stop, block):
+        rows = min(block, stop - first)
+        word = program
+        for _ in range(instructions):
+            status = call(load(word, 0, "int64"), word + 8 * HEADER, first, rows)
+            if status != 0:
+                return status
+            word += 8 * load(word, 1, "int64")
+    return 0

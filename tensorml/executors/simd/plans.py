@@ -1,0 +1,329 @@
+"""How each ensemble of trees is descended, and its nodes in the order in which the kernels read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.errors import GraphTypeError
+from tensorml.executors.simd.addresses import LANES
+from tensorml.graph import Op
+
+Kind = Literal["perfect", "any", "walk", "symmetric"]
+
+DEEPEST = 8  # levels of a tree whose leaves a byte can number
+SMALL = 6  # levels that one piece of code compares
+MOST = 2**DEEPEST
+# Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step of a walk.
+PERFECT, ANY, WALK = 0.009, 0.028, 0.8
+NEVER = 0xFFFF  # a code that no row has
+INT32 = np.dtype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What is known of each node: its tree, its leaves, its height. Nodes as in `ops.Descend`."""
+
+    op: ops.Descend
+
+    @cached_property
+    def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each level the tree and the number of each node on it; a leaf is ~its number. Ordered by tree."""
+        tree, node = np.arange(len(self.op.roots)), self.op.roots.astype(np.int64)
+        found = []
+        while len(node):
+            found.append((tree, node))
+            inner = node >= 0
+            children = np.stack([self.op.left[node[inner]], self.op.right[node[inner]]], axis=1)
+            tree, node = np.repeat(tree[inner], 2), children.reshape(-1).astype(np.int64)
+        return found
+
+    @cached_property
+    def depth(self) -> int:
+        """Levels of compares on the longest path."""
+        return len(self.levels) - 1
+
+    @cached_property
+    def tree(self) -> np.ndarray:
+        """The tree of each inner node. int64 [I]."""
+        owner = np.zeros(len(self.op.column), np.int64)
+        for tree, node in self.levels:
+            owner[node[node >= 0]] = tree[node >= 0]
+        return owner
+
+    @cached_property
+    def leaves(self) -> np.ndarray:
+        """The number of leaves of each tree. int64 [T]."""
+        return np.bincount(self.tree, minlength=len(self.op.roots)) + 1
+
+    @cached_property
+    def under(self) -> np.ndarray:
+        """How many leaves are under each inner node. int64 [I]."""
+        count = np.zeros(len(self.op.column), np.int64)
+        for _, node in self.levels[::-1]:
+            inner = node[node >= 0]
+            for child in (self.op.left[inner], self.op.right[inner]):
+                count[inner] += np.where(child >= 0, count[np.maximum(child, 0)], 1)
+        return count
+
+    @cached_property
+    def first(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each inner node the place from the left of its first leaf within the tree; for each leaf its place."""
+        inner, leaf = np.zeros(len(self.op.column), np.int64), np.zeros(int(self.leaves.sum()), np.int64)
+        for _, node in self.levels:
+            node = node[node >= 0]
+            left, right = self.op.left[node].astype(np.int64), self.op.right[node].astype(np.int64)
+            after = inner[node] + np.where(left >= 0, self.under[np.maximum(left, 0)], 1)
+            for child, place in ((left, inner[node]), (right, after)):
+                inner[child[child >= 0]] = place[child >= 0]
+                leaf[~child[child < 0]] = place[child < 0]
+        return inner, leaf
+
+    @cached_property
+    def height(self) -> np.ndarray:
+        """The levels under each inner node. int64 [I]."""
+        height = np.zeros(len(self.op.column), np.int64)
+        for _, node in self.levels[::-1]:
+            inner = node[node >= 0]
+            for child in (self.op.left[inner], self.op.right[inner]):
+                height[inner] = np.maximum(height[inner], np.where(child >= 0, height[np.maximum(child, 0)] + 1, 0))
+        return height
+
+
+class Plan:
+    """A way down. A subclass arranges the nodes.
+
+    kind: the kernel; index: the dtype of the leaves' numbers within a tree, `most` of them at most; cost: nanoseconds a
+    row and tree.
+    """
+
+    kind: Kind
+    index = "uint8"
+    depth = 0
+    cost = 1.0
+    most: int
+    trees: int
+    codes: np.dtype
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """What the kernel reads for the trees from begin to end."""
+        raise NotImplementedError
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """The leaf, through all trees, that each number within a tree stands for. int32."""
+        raise NotImplementedError
+
+    def values(self, values: np.ndarray, tree: int, size: int) -> np.ndarray:
+        """What the leaves of a tree hold, by their number within it: [K, numbers], at least `size` of them."""
+        held = values[self.leaves(tree)].T
+        return np.ascontiguousarray(np.pad(held, ((0, 0), (0, max(0, size - held.shape[1])))))
+
+
+class PerfectPlan(Plan):
+    """Trees filled up to 2^depth leaves, nodes in heap order."""
+
+    kind = "perfect"
+
+    def __init__(self, shape: Shape):
+        op = shape.op
+        self.depth, self.trees, self.codes = max(1, shape.depth), len(op.roots), op.codes.dtype
+        self.most, self.cost = 2**self.depth, PERFECT * 2**self.depth * op.codes.dtype.itemsize
+        self.column = np.zeros((self.trees, self.most - 1), np.int64)
+        self.rank = np.zeros((self.trees, self.most - 1), self.codes)
+        self.leaf = np.zeros((self.trees, self.most), INT32)
+        place = np.zeros(self.trees, np.int64)
+        for level, (tree, node) in enumerate(shape.levels):
+            inner = node >= 0
+            at = 2**level - 1 + place[inner]
+            self.column[tree[inner], at] = op.column[node[inner]]
+            self.rank[tree[inner], at] = op.rank[node[inner]]
+            self.fill(tree[~inner], ~node[~inner], place[~inner], 2 ** (self.depth - level))
+            place = (2 * place[inner, None] + np.arange(2)).reshape(-1)
+
+    def fill(self, tree: np.ndarray, leaf: np.ndarray, place: np.ndarray, width: int) -> None:
+        """Repeat leaves that lie above the last level."""
+        slots = place[:, None] * width + np.arange(width)
+        self.leaf[tree[:, None], slots] = leaf[:, None]
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """The offsets of the columns, int32, and the ranks."""
+        order = stacked(self.depth)
+        offsets = self.column[begin:end, order] * (LANES * self.codes.itemsize)
+        return [offsets.astype(INT32), self.rank[begin:end, order]]
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """By path."""
+        return self.leaf[tree]
+
+
+def stacked(depth: int) -> np.ndarray:
+    """The nodes of a perfect tree: of each tree of 6 levels at its end in heap order, then of the tree above them."""
+    top = max(0, depth - SMALL)
+    parts = [np.arange(2**top - 1)]
+    for root in range(2 ** (top + 1) - 2, 2**top - 2, -1):
+        levels = [(root + 1) * 2**level - 1 + np.arange(2**level) for level in range(depth - top)]
+        parts.insert(0, np.concatenate(levels))
+    return np.concatenate(parts)
+
+
+class AnyPlan(Plan):
+    """Trees of any shape, up to 256 leaves, numbered from left to right. Children come before their parents."""
+
+    kind = "any"
+
+    def __init__(self, shape: Shape):
+        op = shape.op
+        self.shape, self.trees, self.codes = shape, len(op.roots), op.codes.dtype
+        self.most = int(shape.leaves.max())
+        self.cost = ANY * float(shape.leaves.mean()) * op.codes.dtype.itemsize
+        leaf, left = op.left < 0, op.right < 0
+        self.pair = leaf & left
+        self.order = np.lexsort((shape.height, ~self.pair, shape.tree))
+        self.bounds = np.searchsorted(shape.tree[self.order], np.arange(self.trees + 1))
+        slot = np.empty(len(op.column), np.int64)
+        slot[self.order] = np.arange(len(op.column)) - self.bounds[shape.tree[self.order]]
+        self.out = LANES * (self.most + slot)
+        self.ends = np.cumsum(shape.leaves)
+        self.by_place = np.lexsort((shape.first[1], np.repeat(np.arange(self.trees), shape.leaves)))
+
+    def operand(self, child: np.ndarray) -> np.ndarray:
+        """Where a node finds what a child gives: a leaf's number among the constants, a node's result behind them."""
+        child = child.astype(np.int64)
+        _, leaf = self.shape.first
+        return np.where(child >= 0, self.out[np.maximum(child, 0)], LANES * leaf[~np.minimum(child, -1)])
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """int32: of each tree the numbers of its two kinds of nodes, the nodes, and where the root's result is.
+
+        A node of two leaves: the offset of its column, its rank, its first leaf, its place. Another: the offset, the
+        rank, the places of its children, its place.
+        """
+        return [np.concatenate([self.words(tree) for tree in range(begin, end)]).astype(INT32)]
+
+    def words(self, tree: int) -> np.ndarray:
+        """One tree."""
+        op, node = self.shape.op, self.order[self.bounds[tree] : self.bounds[tree + 1]]
+        offset = op.column[node].astype(np.int64) * (LANES * self.codes.itemsize)
+        test = np.stack([offset, op.rank[node]], axis=1)
+        pairs = int(self.pair[node].sum())
+        first, rest = node[:pairs], node[pairs:]
+        twins = np.column_stack([test[:pairs], self.shape.first[0][first], self.out[first]])
+        others = np.column_stack(
+            [test[pairs:], self.operand(op.left[rest]), self.operand(op.right[rest]), self.out[rest]]
+        )
+        root = int(op.roots[tree])
+        last = self.out[root] if root >= 0 else 0
+        return np.concatenate([[pairs, len(rest)], twins.ravel(), others.ravel(), [last]])
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """From left to right."""
+        start = self.ends[tree] - self.shape.leaves[tree]
+        return self.by_place[start : self.ends[tree]].astype(INT32)
+
+
+class WalkPlan(Plan):
+    """Trees of any size: from node to node. A node's number within its tree is that of its leaf."""
+
+    kind, index = "walk", "int32"
+
+    def __init__(self, shape: Shape):
+        op = shape.op
+        self.shape, self.trees, self.codes = shape, len(op.roots), op.codes.dtype
+        self.most = int(2 * shape.leaves.max() - 1)
+        self.cost = WALK * 1.3 * float(np.log2(shape.leaves + 1).mean())
+        self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
+        self.test = np.empty(self.starts[-1], np.int64)
+        self.leaf = np.zeros(self.starts[-1], INT32)
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Number the nodes of each tree level by level, so that the children of a node are neighbours."""
+        op, taken = self.shape.op, np.zeros(self.trees, np.int64)
+        for tree, node in self.shape.levels:
+            own = taken[tree] + np.arange(len(tree)) - np.searchsorted(tree, tree)
+            np.add.at(taken, tree, 1)
+            inner = node >= 0
+            within = np.cumsum(inner) - 1
+            before = within - within[np.searchsorted(tree, tree)] + inner[np.searchsorted(tree, tree)] - 1
+            left = taken[tree] + 2 * np.maximum(before, 0)
+            number = np.maximum(node, 0)
+            packed = (left << 32) | (op.column[number].astype(np.int64) << 16) | op.rank[number]
+            self.test[self.starts[tree] + own] = np.where(inner, packed, (own << 32) | NEVER)
+            self.leaf[self.starts[tree] + own] = np.where(inner, 0, ~node)
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """int64: of each tree the number of its nodes, then left child * 2^32 + column * 2^16 + rank of each."""
+        parts = []
+        for tree in range(begin, end):
+            tests = self.test[self.starts[tree] : self.starts[tree + 1]]
+            parts += [[len(tests)], tests]
+        return [np.concatenate(parts).astype(np.int64)]
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """By node; 0 for an inner one."""
+        return self.leaf[self.starts[tree] : self.starts[tree + 1]]
+
+
+class SymmetricPlan(Plan):
+    """Symmetric trees of up to 8 levels: a bit a level."""
+
+    kind = "symmetric"
+
+    def __init__(self, op: ops.DescendSymmetric):
+        self.op, self.trees, self.codes = op, len(op.size), op.codes.dtype
+        self.most = 2 ** int(op.size.max(initial=0))
+        self.cost = PERFECT * 2 * float(op.size.mean()) * op.codes.dtype.itemsize
+        self.starts = np.cumsum([0, *op.size])
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """int32: of each tree the number of its tests, then the offset of the column and the rank of each."""
+        parts = []
+        for tree in range(begin, end):
+            tests = slice(self.starts[tree], self.starts[tree + 1])
+            offset = self.op.column[tests].astype(np.int64) * (LANES * self.codes.itemsize)
+            parts += [[self.op.size[tree]], np.stack([offset, self.op.rank[tests]], axis=1).ravel()]
+        return [np.concatenate(parts).astype(INT32)]
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """As they are."""
+        first = int(self.op.first_leaf[tree])
+        return np.arange(first, first + 2 ** int(self.op.size[tree]), dtype=INT32)
+
+
+_plans: WeakKeyDictionary[Op, Plan | None] = WeakKeyDictionary()
+
+
+def plan_trees(op: Op) -> Plan | None:
+    """The cheapest way down, by estimate; None if these kernels have none."""
+    if op not in _plans:
+        _plans[op] = _plan(op)
+    return _plans[op]
+
+
+def planned(op: Op) -> Plan:
+    """The plan of an operator that has one."""
+    plan = plan_trees(op)
+    if plan is None:
+        raise GraphTypeError(f"no kernel descends {op}")
+    return plan
+
+
+def _plan(op: Op) -> Plan | None:
+    if isinstance(op, ops.DescendSymmetric):
+        return SymmetricPlan(op) if len(op.size) and op.size.max() <= DEEPEST else None
+    if not isinstance(op, ops.Descend) or not len(op.roots):
+        return None
+    shape = Shape(op)
+    plans: list[Plan] = []
+    if shape.depth <= DEEPEST:
+        plans.append(PerfectPlan(shape))
+    if shape.leaves.max() <= MOST and len(op.column):
+        plans.append(AnyPlan(shape))
+    if op.codes.dtype.itemsize < 4 and op.codes.columns <= NEVER and len(op.column):
+        plans.append(WalkPlan(shape))
+    return min(plans, key=lambda plan: plan.cost, default=None)

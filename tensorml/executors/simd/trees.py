@@ -1,0 +1,634 @@
+"""Trees: values to codes by a search of 16 boundaries at a time, all nodes of a tree compared for 128 rows at once.
+
+Codes lie in groups of 128 rows, column by column, so that a node reads one piece of memory. A tree gives each row the
+number of its leaf within the tree; a second kernel adds what the leaves hold, tree after tree.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+
+from tensorml import ops
+from tensorml.executors.simd.addresses import (
+    I8,
+    I16,
+    I32,
+    I64,
+    LANES,
+    LLVM,
+    SIZES,
+    constant,
+    has_avx512,
+    intrinsic,
+    load,
+    pointer,
+    splat,
+    store,
+)
+from tensorml.executors.simd.index import filling
+from tensorml.executors.simd.kernel import Kernel
+from tensorml.executors.simd.machine import LINE, Assembler, Block, Buffer, Parameter, Place
+from tensorml.executors.simd.plans import SMALL, Plan, plan_trees, planned
+from tensorml.executors.simd.rules import handles, result, rule
+from tensorml.graph import Op
+
+FAN = 16  # boundaries that are compared at once
+LEVELS = 5  # of the search at most: 16 * 17^4 boundaries a column
+GROUP = 64  # trees whose leaves are found before they are added up
+
+
+@intrinsic
+def reached(typing: Any, tree: Any, node: Any, x: Any, strict: Any, dtype: Any) -> Any:
+    """How many of a node's 16 boundaries x has reached, or has passed if `strict`."""
+    name, sign = dtype.literal_value, "<" if strict.literal_value else "<="
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        address, at, value = arguments[:3]
+        vector = ir.VectorType(LLVM[name], FAN)
+        boundaries = b.load(pointer(b, address, b.mul(at, constant(FAN)), LLVM[name], vector), align=LINE)
+        mask = b.bitcast(b.fcmp_ordered(sign, boundaries, splat(b, value, FAN)), I16)
+        return b.zext(b.call(b.module.declare_intrinsic("llvm.ctpop", [I16]), [mask]), I64)
+
+    return types.int64(tree, node, x, strict, dtype), generate
+
+
+@cache
+def ranking(dtype: str, made: str, strict: int) -> Kernel:
+    """Parameters: columns, bytes from one group of rows to the next; for each column the places of result and x, the
+    code of NaN, the levels of the search, its address, and where the levels after the first begin.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        jump = load(p, 1, "int64")
+        for c in range(load(p, 0, "int64")):
+            word = p + 8 * (2 + (4 + LEVELS) * c)
+            out, x, nan = load(word, 0, "int64"), load(word, 1, "int64"), load(word, 2, "int64")
+            levels, tree = load(word, 3, "int64"), load(word, 4, "int64")
+            leaves = load(word, 3 + levels, "int64") if levels > 1 else 0
+            for start in range(0, rows, LANES):
+                for r in range(start, min(start + LANES, rows)):
+                    value = load(x, r, dtype)
+                    node = 0
+                    if levels == 2:
+                        node = reached(tree, 0, value, strict, dtype)
+                    elif levels > 2:
+                        at = 0
+                        for level in range(levels - 1):
+                            node = (FAN + 1) * node + reached(tree, at + node, value, strict, dtype)
+                            at = load(word, 5 + level, "int64")
+                    code = FAN * node + reached(tree, leaves + node, value, strict, dtype)
+                    store(out, r - start, nan if value != value else code, made)
+                out += jump
+        return 0
+
+    return Kernel(kernel)
+
+
+def search(boundaries: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Boundaries as nodes of 16 for `ranking`, level after level: the nodes, and where each level begins.
+
+    The last level holds all boundaries; a node above it the first boundary of each child but one. NaN is never reached.
+    """
+    levels, span = [padded(boundaries)], FAN
+    while len(levels[0]) > 1:
+        children = len(levels[0])
+        nodes = np.full((-(-children // (FAN + 1)), FAN + 1), np.nan, boundaries.dtype)
+        begins = boundaries[np.arange(children) * span]
+        nodes.reshape(-1)[:children] = begins
+        levels.insert(0, nodes[:, 1:].copy())
+        span *= FAN + 1
+    starts = np.cumsum([0, *(len(level) for level in levels)])[:-1]
+    return np.concatenate(levels), [int(start) for start in starts]
+
+
+def padded(boundaries: np.ndarray) -> np.ndarray:
+    """[nodes, 16], NaN after the last boundary."""
+    nodes = np.full((max(1, -(-len(boundaries) // FAN)), FAN), np.nan, boundaries.dtype)
+    nodes.reshape(-1)[: len(boundaries)] = boundaries
+    return nodes
+
+
+def rank(assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, ...], jump: Parameter) -> None:
+    """Add the instruction that writes the codes to these places."""
+    parameters: list[Parameter] = [len(op.source), jump]
+    for k, (place, source) in enumerate(zip(places, op.source, strict=True)):
+        nodes, starts = search(op.column(k))
+        rest = [*starts[1:], *[0] * (LEVELS - len(starts))]
+        address = assembler.constant(nodes)
+        parameters += [place, x.columns[source], int(op.nan[k]), len(starts), address, *rest]
+    kernel = ranking(op.x.dtype.name, op.dtype.name, int(op.strict))
+    assembler.add(kernel, *parameters, cost=2.0 * len(op.source))
+
+
+def searchable(op: Op) -> bool:
+    """Whether no column has more boundaries than the search has levels for."""
+    return isinstance(op, ops.Rank) and int(np.diff(op.offsets).max(initial=0)) <= FAN * (FAN + 1) ** (LEVELS - 1)
+
+
+@rule(ops.Rank, accepts=searchable)
+def rank_rule(assembler: Assembler, op: ops.Rank, x: Block) -> Block:
+    """Codes as columns like any others."""
+    block = result(assembler, op)
+    rank(assembler, op, x, block.columns, LANES * op.dtype.itemsize)
+    return block
+
+
+@cache
+def grouping(dtype: str, size: int) -> Kernel:
+    """Columns copied into groups of rows. Parameters: columns, bytes from group to group; places of result and x."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        for c in range(load(p, 0, "int64")):
+            out, x = load(p, 2 + 2 * c, "int64"), load(p, 3 + 2 * c, "int64")
+            for start in range(0, rows, LANES):
+                for r in range(start, min(start + LANES, rows)):
+                    store(out, r - start, load(x, r, dtype), dtype)
+                out += load(p, 1, "int64")
+        return 0
+
+    return Kernel(kernel)
+
+
+def code_parts(codes: Op) -> tuple[Op, ...]:
+    """What codes are put together from."""
+    return codes.parts if isinstance(codes, ops.Concat) else (codes,)
+
+
+def code_sources(op: Op) -> tuple[Op, ...]:
+    """What Descend reads: the values, where they are coded on the way."""
+    (codes,) = op.operands
+    return tuple(part.x if isinstance(part, ops.Rank) and handles(part) else part for part in code_parts(codes))
+
+
+def grouped_codes(assembler: Assembler, codes: Op, blocks: tuple[Block, ...]) -> Buffer:
+    """The codes in groups of rows."""
+    size, width = codes.dtype.itemsize, codes.columns
+    room, at = assembler.reserve(width * size), 0
+    jump = LANES * width * size
+    for part, block in zip(code_parts(codes), blocks, strict=True):
+        places = tuple(Place(room.unit, (at + k) * LANES * size) for k in range(part.columns))
+        if isinstance(part, ops.Rank) and handles(part):
+            rank(assembler, part, block, places, jump)
+        else:
+            pairs = [place for pair in zip(places, block.columns, strict=True) for place in pair]
+            assembler.add(grouping(codes.dtype.name, size), part.columns, jump, *pairs, cost=0.1 * part.columns)
+        at += part.columns
+    return room
+
+
+def compared(b: ir.IRBuilder, codes: Any, offset: Any, threshold: Any, name: str) -> Any:
+    """Which of 128 rows have a code of at least the threshold."""
+    vector = ir.VectorType(LLVM[name], LANES)
+    code = b.load(pointer(b, b.add(codes, b.zext(offset, I64)), constant(0), I8, vector), align=LINE)
+    limit = splat(b, threshold, LANES)
+    return b.icmp_unsigned(">=", code, limit) if name == "uint8" else b.icmp_signed(">=", code, limit)
+
+
+def numbers(value: int) -> ir.Constant:
+    """The same byte for all rows."""
+    return ir.Constant(ir.VectorType(I8, LANES), [value] * LANES)
+
+
+@intrinsic
+def perfect(
+    typing: Any, codes: Any, nodes: Any, ranks: Any, under: Any, out: Any, depth: Any, rest: Any, dtype: Any
+) -> Any:
+    """The leaves of 128 rows in one perfect tree of so many levels.
+
+    codes: the address of their codes; nodes: of the offsets of the nodes' columns, int32, in heap order; ranks: of what
+    they compare with; out: for the leaves, uint8. rest: the levels of further trees below, 0 for none; under: the
+    address of the leaves in each of them.
+    """
+    name, levels, further = dtype.literal_value, depth.literal_value, rest.literal_value
+    vector = ir.VectorType(I8, LANES)
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, offsets, thresholds, below, leaves = arguments[:5]
+
+        def number(node: int, height: int) -> Any:
+            if height == 0:
+                tree = node - (2**levels - 1)
+                return b.load(pointer(b, below, constant(LANES * tree), I8, vector), align=LINE)
+            offset = b.load(pointer(b, offsets, constant(node), I32))
+            right = compared(b, begin, offset, b.load(pointer(b, thresholds, constant(node), LLVM[name])), name)
+            if height == 1 and not further:
+                return b.select(right, numbers(1), numbers(0))
+            on_left, on_right = number(2 * node + 1, height - 1), number(2 * node + 2, height - 1)
+            return b.select(right, b.add(on_right, numbers(2 ** (height - 1 + further))), on_left)
+
+        b.store(number(0, levels), pointer(b, leaves, constant(0), I8, vector), align=LINE)
+        return context.get_dummy_value()
+
+    return types.void(codes, nodes, ranks, under, out, depth, rest, dtype), generate
+
+
+@cache
+def perfect_trees(depth: int, dtype: str, size: int) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, addresses of offsets and ranks, places of the leaves."""
+    inner = 2**depth - 1
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        codes, jump = load(p, 0, "int64"), load(p, 1, "int64")
+        nodes, ranks = load(p, 3, "int64"), load(p, 4, "int64")
+        for t in range(load(p, 2, "int64")):
+            out, group = load(p, 5 + t, "int64"), codes
+            for start in range(0, rows, LANES):
+                perfect(group, nodes, ranks, 0, out + start, depth, 0, dtype)
+                group += jump
+            nodes += 4 * inner
+            ranks += size * inner
+        return 0
+
+    return Kernel(kernel)
+
+
+@cache
+def stacked_trees(top: int, dtype: str, size: int) -> Kernel:
+    """Perfect trees of `top` levels over trees of 6: code for more levels at once would not stay in the processor.
+
+    Parameters: as `perfect_trees`, the address of room before the places. Nodes: the trees below, then the top.
+    """
+    trees, inner, above, levels = 2**top, 2**SMALL - 1, 2**top - 1, SMALL
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        codes, jump, room = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 5, "int64")
+        nodes, ranks = load(p, 3, "int64"), load(p, 4, "int64")
+        for t in range(load(p, 2, "int64")):
+            out, group = load(p, 6 + t, "int64"), codes
+            last, limits = nodes + 4 * trees * inner, ranks + size * trees * inner
+            for start in range(0, rows, LANES):
+                for k in range(trees):
+                    to = room + LANES * k
+                    perfect(group, nodes + 4 * inner * k, ranks + size * inner * k, 0, to, levels, 0, dtype)
+                perfect(group, last, limits, room, out + start, top, levels, dtype)
+                group += jump
+            nodes = last + 4 * above
+            ranks = limits + size * above
+        return 0
+
+    return Kernel(kernel)
+
+
+@intrinsic
+def select(typing: Any, codes: Any, offset: Any, limit: Any, left: Any, right: Any, out: Any, dtype: Any) -> Any:
+    """128 bytes from `right` where the code is at least the rank, else from `left`. All addresses but the rank."""
+    name = dtype.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, at, threshold, on_left, on_right, to = arguments[:6]
+        vector = ir.VectorType(I8, LANES)
+        right = compared(b, begin, at, b.trunc(threshold, LLVM[name]) if name != "int32" else threshold, name)
+        lower = b.load(pointer(b, on_left, constant(0), I8, vector), align=LINE)
+        upper = b.load(pointer(b, on_right, constant(0), I8, vector), align=LINE)
+        b.store(b.select(right, upper, lower), pointer(b, to, constant(0), I8, vector), align=LINE)
+        return context.get_dummy_value()
+
+    return types.void(codes, offset, limit, left, right, out, dtype), generate
+
+
+@intrinsic
+def select_leaf(typing: Any, codes: Any, offset: Any, rank: Any, leaf: Any, out: Any, dtype: Any) -> Any:
+    """128 times the number of a leaf, or of the one after it where the code is at least the rank."""
+    name = dtype.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, at, threshold, number, to = arguments[:5]
+        right = compared(b, begin, at, b.trunc(threshold, LLVM[name]) if name != "int32" else threshold, name)
+        on_left = splat(b, b.trunc(number, I8), LANES)
+        value = b.select(right, b.add(on_left, numbers(1)), on_left)
+        b.store(value, pointer(b, to, constant(0), I8, ir.VectorType(I8, LANES)), align=LINE)
+        return context.get_dummy_value()
+
+    return types.void(codes, offset, rank, leaf, out, dtype), generate
+
+
+@cache
+def any_trees(dtype: str) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, the address of the nodes, room for values, leaves at most,
+    places of the leaves. Nodes: see `plans.AnyPlan`.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        codes, jump, node = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
+        room = load(p, 4, "int64")
+        for leaf in range(load(p, 5, "int64")):
+            for r in range(LANES):
+                store(room, LANES * leaf + r, leaf, "uint8")
+        for t in range(load(p, 2, "int64")):
+            out, group = load(p, 6 + t, "int64"), codes
+            pairs, others = load(node, 0, "int32"), load(node, 1, "int32")
+            begin = node + 8
+            for start in range(0, rows, LANES):
+                word = begin
+                for _ in range(pairs):
+                    to = room + load(word, 3, "int32")
+                    select_leaf(
+                        group, load(word, 0, "int32"), load(word, 1, "int32"), load(word, 2, "int32"), to, dtype
+                    )
+                    word += 16
+                for _ in range(others):
+                    offset, rank, to = load(word, 0, "int32"), load(word, 1, "int32"), load(word, 4, "int32")
+                    left, right = room + load(word, 2, "int32"), room + load(word, 3, "int32")
+                    select(group, offset, rank, left, right, room + to, dtype)
+                    word += 20
+                last = room + load(word, 0, "int32")
+                for r in range(LANES):
+                    store(out, start + r, load(last, r, "uint8"), "uint8")
+                group += jump
+            node = begin + 16 * pairs + 20 * others + 4
+        return 0
+
+    return Kernel(kernel)
+
+
+@cache
+def walking(dtype: str, size: int) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the leaves.
+
+    Nodes: see `plans.WalkPlan`. 16 rows go down together, a level at a time, until all have arrived.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        codes, jump, nodes = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
+        for t in range(load(p, 2, "int64")):
+            out, count = load(p, 4 + t, "int64"), load(nodes, 0, "int64")
+            tests = nodes + 8
+            for start in range(0, rows, FAN):
+                group = codes + start // LANES * jump + start % LANES * size
+                for r in range(start, start + FAN):
+                    store(out, r, 0, "int32")
+                moving = 1
+                while moving:
+                    moving = 0
+                    for r in range(FAN):
+                        node = load(out, start + r, "int32")
+                        test = load(tests, node, "int64")
+                        code = load(group + ((test >> 16) & 0xFFFF) * LANES * size, r, dtype)
+                        to = (test >> 32) + (code >= (test & 0xFFFF))
+                        moving |= to ^ node
+                        store(out, start + r, to, "int32")
+            nodes += 8 * (1 + count)
+        return 0
+
+    return Kernel(kernel)
+
+
+@cache
+def symmetric_trees(dtype: str, size: int) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the leaves.
+
+    Nodes: see `plans.SymmetricPlan`.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        codes, jump, word = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
+        for t in range(load(p, 2, "int64")):
+            out, group, levels = load(p, 4 + t, "int64"), codes, load(word, 0, "int32")
+            for start in range(0, rows, LANES):
+                symmetric(group, word + 4, levels, out + start, dtype)
+                group += jump
+            word += 4 + 8 * levels
+        return 0
+
+    return Kernel(kernel)
+
+
+@intrinsic
+def symmetric(typing: Any, codes: Any, tests: Any, levels: Any, out: Any, dtype: Any) -> Any:
+    """The leaves of 128 rows in one symmetric tree. tests: the address of pairs of offset and rank, int32."""
+    name = dtype.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, address, count, to = arguments[:4]
+        vector = ir.VectorType(I8, LANES)
+        before, loop, after = b.block, b.append_basic_block("level"), b.append_basic_block("done")
+        count = b.zext(count, I64)
+        b.cbranch(b.icmp_signed(">", count, constant(0)), loop, after)
+        b.position_at_end(loop)
+        level, leaf, bit = b.phi(I64), b.phi(vector), b.phi(I8)
+        offset = b.load(pointer(b, address, b.mul(level, constant(2)), I32))
+        threshold = b.load(pointer(b, address, b.add(b.mul(level, constant(2)), constant(1)), I32))
+        right = compared(b, begin, offset, b.trunc(threshold, LLVM[name]) if name != "int32" else threshold, name)
+        following = b.select(right, b.or_(leaf, splat(b, bit, LANES)), leaf)
+        next_level, next_bit = b.add(level, constant(1)), b.shl(bit, ir.Constant(I8, 1))
+        b.cbranch(b.icmp_signed("<", next_level, count), loop, after)
+        for phi, start, end in ((level, constant(0), next_level), (leaf, numbers(0), following)):
+            phi.add_incoming(start, before)
+            phi.add_incoming(end, loop)
+        bit.add_incoming(ir.Constant(I8, 1), before)
+        bit.add_incoming(next_bit, loop)
+        b.position_at_end(after)
+        found = b.phi(vector)
+        found.add_incoming(numbers(0), before)
+        found.add_incoming(following, loop)
+        b.store(found, pointer(b, to, constant(0), I8, vector), align=LINE)
+        return context.get_dummy_value()
+
+    return types.void(codes, tests, levels, out, dtype), generate
+
+
+@intrinsic
+def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any, dtype: Any) -> Any:
+    """Add what the leaves of 64 rows hold: a table of up to 256 numbers in registers, read by permutes (AVX-512).
+
+    index: uint8; out: the sums; both from their row `row` on.
+    """
+    name, count = dtype.literal_value, size.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        numbers_, held, sums, first = arguments[:4]
+        lanes, double = LINE // SIZES[name], name == "float64"
+        vector, whole = ir.VectorType(LLVM[name], lanes), ir.VectorType(I64 if double else I32, lanes)
+        permute = b.module.declare_intrinsic(
+            f"llvm.x86.avx512.vpermi2var.{'pd' if double else 'ps'}.512",
+            (),
+            ir.FunctionType(vector, [vector, whole, vector]),
+        )
+        tables = [b.load(pointer(b, held, constant(k), LLVM[name], vector), align=LINE) for k in range(0, count, lanes)]
+        for part in range(0, 64, lanes):
+            at = b.add(first, constant(part))
+            leaf = b.load(pointer(b, numbers_, at, I8, ir.VectorType(I8, lanes)), align=1)
+            leaf = b.zext(leaf, whole)
+            found = [b.call(permute, [tables[k], leaf, tables[k + 1]]) for k in range(0, len(tables), 2)]
+            bit = 2 * lanes
+            while len(found) > 1:
+                masked = b.and_(leaf, ir.Constant(whole, [bit] * lanes))
+                high = b.icmp_unsigned("!=", masked, ir.Constant(whole, [0] * lanes))
+                found = [b.select(high, found[k + 1], found[k]) for k in range(0, len(found), 2)]
+                bit *= 2
+            place = pointer(b, sums, at, LLVM[name], vector)
+            b.store(b.fadd(b.load(place, align=LINE), found[0]), place, align=LINE)
+        return context.get_dummy_value()
+
+    return types.void(index, table, out, row, size, dtype), generate
+
+
+@cache
+def adding(dtype: str, index: str, size: int) -> Kernel:
+    """Parameters: sums; for each the places of leaves, the table's address, and the place of the sums.
+
+    size: of the tables, if they are read by permutes, else 0.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        for t in range(load(p, 0, "int64")):
+            leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
+            if size != 0:
+                for r in range(0, rows, 64):
+                    add_held(leaves, table, out, r, size, dtype)
+            else:
+                for r in range(rows):
+                    held = load(table, load(leaves, r, index), dtype)
+                    store(out, r, load(out, r, dtype) + held, dtype)
+        return 0
+
+    return Kernel(kernel)
+
+
+@cache
+def naming(index: str) -> Kernel:
+    """Numbers within a tree as numbers through all trees. Parameters: trees; places of leaves, a table, of results."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        for t in range(load(p, 0, "int64")):
+            leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
+            for r in range(rows):
+                store(out, r, load(table, load(leaves, r, index), "int32"), "int32")
+        return 0
+
+    return Kernel(kernel)
+
+
+def descend(assembler: Assembler, plan: Plan, codes: Place, jump: int, begin: int, end: int) -> list[Place]:
+    """Add the instruction that finds the leaves of some trees. Result: where they are, of each tree."""
+    size = np.dtype(plan.index).itemsize
+    trees = end - begin
+    room = assembler.reserve(trees * size)
+    leaves = [Place(room.unit + t * size) for t in range(trees)]
+    dtype = plan.codes.name
+    nodes = [assembler.constant(array) for array in plan.nodes(begin, end)]
+    match plan.kind:
+        case "perfect" if plan.depth <= SMALL:
+            kernel = perfect_trees(plan.depth, dtype, plan.codes.itemsize)
+            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+        case "perfect":
+            values = assembler.reserve(2 ** (plan.depth - SMALL))
+            kernel = stacked_trees(plan.depth - SMALL, dtype, plan.codes.itemsize)
+            parameters = (trees, *nodes, assembler.place(values), *leaves)
+            assembler.add(kernel, codes, jump, *parameters, cost=plan.cost * trees)
+            assembler.release(values)
+        case "symmetric":
+            kernel = symmetric_trees(dtype, plan.codes.itemsize)
+            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+        case "walk":
+            kernel = walking(dtype, plan.codes.itemsize)
+            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+        case _:
+            values = assembler.reserve(2 * plan.most)
+            parameters = (trees, *nodes, assembler.place(values), plan.most)
+            assembler.add(any_trees(dtype), codes, jump, *parameters, *leaves, cost=plan.cost * trees)
+            assembler.release(values)
+    return leaves
+
+
+def permuted(dtype: np.dtype, most: int) -> int:
+    """The size of tables that permutes read, 0 where they do not."""
+    least, largest = (32, 256) if dtype == np.float32 else (16, 128)
+    size = max(least, 1 << (most - 1).bit_length())
+    return size if size <= largest and has_avx512(cpu_target.target_context) else 0
+
+
+def leaf_sum(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Block:
+    """Codes, leaves and sums, some trees at a time."""
+    (descent,) = op.operands
+    plan, (codes,) = planned(descent), descent.operands
+    room = grouped_codes(assembler, codes, blocks)
+    block = result(assembler, op)
+    for place, start in zip(block.columns, op.start, strict=True):
+        address = assembler.constant(np.array([start]))
+        assembler.add(filling(op.dtype.name), address, 1, place)
+    size = permuted(op.dtype, plan.most) if plan.index == "uint8" else 0
+    kernel = adding(op.dtype.name, plan.index, size)
+    jump = LANES * codes.columns * codes.dtype.itemsize
+    for begin in range(0, plan.trees, GROUP):
+        end = min(begin + GROUP, plan.trees)
+        leaves = descend(assembler, plan, assembler.place(room), jump, begin, end)
+        parameters: list[Parameter] = []
+        for t in range(begin, end):
+            held = plan.values(op.values, t, size)
+            columns = block.columns if op.output is None else (block.columns[op.output[t]],)
+            address = assembler.constant(held)
+            for k, place in enumerate(columns):
+                parameters += [leaves[t - begin], address + k * held.strides[0], place]
+        assembler.add(kernel, len(parameters) // 3, *parameters, cost=0.1 * len(parameters))
+        assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
+    assembler.release(room)
+    return block
+
+
+def through(op: Op) -> tuple[Op, ...]:
+    """What the sum over leaves reads: what the descent to them does."""
+    return code_sources(op.operands[0])
+
+
+def summable(op: Op) -> bool:
+    """Whether the descent is one of these kernels'."""
+    return type(op.operands[0]) in (ops.Descend, ops.DescendSymmetric) and descendable(op.operands[0])
+
+
+def descendable(op: Op) -> bool:
+    """Whether there is a plan for the trees."""
+    return plan_trees(op) is not None
+
+
+rule(ops.LeafSum, accepts=summable, reads=through)(leaf_sum)
+
+
+@rule(ops.Descend, ops.DescendSymmetric, accepts=descendable, reads=code_sources)
+def descend_rule(assembler: Assembler, op: ops.Descend, *blocks: Block) -> Block:
+    """The leaves themselves."""
+    plan, (codes,) = planned(op), op.operands
+    room = grouped_codes(assembler, codes, blocks)
+    block = result(assembler, op)
+    jump = LANES * codes.columns * codes.dtype.itemsize
+    for begin in range(0, plan.trees, GROUP):
+        end = min(begin + GROUP, plan.trees)
+        leaves = descend(assembler, plan, assembler.place(room), jump, begin, end)
+        parameters: list[Parameter] = []
+        for t in range(begin, end):
+            parameters += [leaves[t - begin], assembler.constant(plan.leaves(t)), block.columns[t]]
+        assembler.add(naming(plan.index), end - begin, *parameters, cost=0.2 * (end - begin))
+        assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
+    assembler.release(room)
+    return block
+
+
+@cache
+def adding_columns(dtype: str) -> Kernel:
+    """Parameters: columns; for each its place and that of its sum."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        for c in range(load(p, 0, "int64")):
+            x, out = load(p, 1 + 2 * c, "int64"), load(p, 2 + 2 * c, "int64")
+            for r in range(rows):
+                store(out, r, load(out, r, dtype) + load(x, r, dtype), dtype)
+        return 0
+
+    return Kernel(kernel)
+
+
+@rule(ops.AddColumns)
+def add_columns_rule(assembler: Assembler, op: ops.AddColumns, x: Block) -> Block:
+    """One column after the other."""
+    block = result(assembler, op)
+    for place, start in zip(block.columns, op.start, strict=True):
+        assembler.add(filling(op.dtype.name), assembler.constant(np.array([start])), 1, place)
+    pairs = [place for k, source in zip(op.output, x.columns, strict=True) for place in (source, block.columns[k])]
+    assembler.add(adding_columns(op.dtype.name), len(x.columns), *pairs, cost=0.1 * len(x.columns))
+    return block
