@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tensorml.executors.torch.program import Emitter
 
-EXTRA = 8  # candidates beyond the k nearest: among these exact distances decide
+EXTRA = 4  # candidates beyond the k nearest: among these exact distances decide
 FEW_ROWS = 256  # rows of a table below which all distances are computed exactly
 CELL_ROWS = 1024  # rows whose lists are compared at once
 BLOCK_BYTES = 2**19  # of a block of products that is computed and read again while it is in the cache: half of it
