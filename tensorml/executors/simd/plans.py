@@ -57,6 +57,12 @@ class Shape:
         return owner
 
     @cached_property
+    def leaf(self) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the leaves that trees have, and the tree of each. Pruned trees leave numbers out."""
+        found = [(~node[node < 0], tree[node < 0]) for tree, node in self.levels]
+        return np.concatenate([number for number, _ in found]), np.concatenate([tree for _, tree in found])
+
+    @cached_property
     def leaves(self) -> np.ndarray:
         """The number of leaves of each tree. int64 [T]."""
         return np.bincount(self.tree, minlength=len(self.op.roots)) + 1
@@ -74,7 +80,7 @@ class Shape:
     @cached_property
     def first(self) -> tuple[np.ndarray, np.ndarray]:
         """For each inner node the place from the left of its first leaf within the tree; for each leaf its place."""
-        inner, leaf = np.zeros(len(self.op.column), np.int64), np.zeros(int(self.leaves.sum()), np.int64)
+        inner, leaf = np.zeros(len(self.op.column), np.int64), np.zeros(int(self.leaf[0].max()) + 1, np.int64)
         for _, node in self.levels:
             node = node[node >= 0]
             left, right = self.op.left[node].astype(np.int64), self.op.right[node].astype(np.int64)
@@ -189,7 +195,8 @@ class AnyPlan(Plan):
         slot[self.order] = np.arange(len(op.column)) - self.bounds[shape.tree[self.order]]
         self.out = LANES * (self.most + slot)
         self.ends = np.cumsum(shape.leaves)
-        self.by_place = np.lexsort((shape.first[1], np.repeat(np.arange(self.trees), shape.leaves)))
+        number, tree = shape.leaf
+        self.by_place = number[np.lexsort((shape.first[1][number], tree))]
 
     def operand(self, child: np.ndarray) -> np.ndarray:
         """Where a node finds what a child gives: a leaf's number among the constants, a node's result behind them."""
