@@ -287,9 +287,9 @@ def test_encoders_read_strings(executor: str) -> None:
     np.testing.assert_array_equal(converted.transform(other), model.transform(other))
 
 
-def test_encoders_of_labels_are_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="encodes labels"):
-        tensorml.convert(LabelEncoder().fit(WORDS))
+def test_encoders_of_labels_read_one_dimension(executor: str) -> None:
+    model = LabelEncoder().fit(WORDS)
+    np.testing.assert_array_equal(tensorml.convert(model, executor=executor).transform(WORDS), model.transform(WORDS))
 
 
 def test_networks_of_several_labels_and_losses_agree(executor: str) -> None:
