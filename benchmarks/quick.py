@@ -59,6 +59,16 @@ def warn_if_busy() -> None:
         )
 
 
+def limit_memory() -> None:
+    """Let a peer that asks for more than the machine's memory fail by itself: else the system ends the whole run."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def run(cases: Sequence[Case], rows: Sequence[int], names: Sequence[Contestant], seconds: float) -> list[Comparison]:
     """Every case at every number of rows, with a progress bar. Models that are not in the cache are fitted first."""
     console = Console(stderr=True)
@@ -73,6 +83,7 @@ def main() -> None:
     options = arguments()
     cases, names = chosen(options.only), taking_part(options.names)
     warn_if_busy()
+    limit_memory()
     comparisons = run(cases, options.rows, names, options.seconds)
     report = Report(names, comparisons, [] if options.no_targets else targets(comparisons))
     # A pipe has no width: wide enough that no number is folded.
