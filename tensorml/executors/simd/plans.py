@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -30,6 +29,11 @@ class Shape:
     """What is known of each node: its tree, its leaves, its height. Nodes as in `ops.Descend`."""
 
     op: ops.Descend
+
+    @property
+    def codes(self) -> np.dtype:
+        """The dtype that nodes compare."""
+        return self.op.codes.dtype
 
     @cached_property
     def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -130,31 +134,30 @@ class Plan:
         return np.ascontiguousarray(np.pad(held, ((0, 0), (0, max(0, size - held.shape[1])))))
 
 
-class PerfectPlan(Plan):
-    """Trees filled up to 2^depth leaves, nodes in heap order."""
+class Heap:
+    """The first levels of all trees as perfect trees, nodes in heap order.
 
-    kind = "perfect"
+    column, rank: [T, 2^depth - 1]; end: [T, 2^depth], the node where each path goes on, or ~ the leaf where it ended.
+    """
 
-    def __init__(self, shape: Shape):
-        op = shape.op
-        self.depth, self.trees, self.codes = max(1, shape.depth), len(op.roots), op.codes.dtype
-        self.most, self.cost = 2**self.depth, PERFECT * 2**self.depth * op.codes.dtype.itemsize
-        self.column = np.zeros((self.trees, self.most - 1), np.int64)
-        self.rank = np.zeros((self.trees, self.most - 1), self.codes)
-        self.leaf = np.zeros((self.trees, self.most), INT32)
-        place = np.zeros(self.trees, np.int64)
-        for level, (tree, node) in enumerate(shape.levels):
-            inner = node >= 0
+    def __init__(self, shape: Shape, depth: int):
+        trees, op = len(shape.op.roots), shape.op
+        self.depth, self.codes = depth, shape.codes
+        self.column = np.zeros((trees, 2**depth - 1), np.int64)
+        self.rank = np.zeros((trees, 2**depth - 1), shape.codes)
+        self.end = np.zeros((trees, 2**depth), np.int64)
+        place = np.zeros(trees, np.int64)
+        for level, (tree, node) in enumerate(shape.levels[: depth + 1]):
+            inner = (node >= 0) & (level < depth)
             at = 2**level - 1 + place[inner]
             self.column[tree[inner], at] = op.column[node[inner]]
             self.rank[tree[inner], at] = op.rank[node[inner]]
-            self.fill(tree[~inner], ~node[~inner], place[~inner], 2 ** (self.depth - level))
+            self.fill(tree[~inner], node[~inner], place[~inner], 2 ** (depth - level))
             place = (2 * place[inner, None] + np.arange(2)).reshape(-1)
 
-    def fill(self, tree: np.ndarray, leaf: np.ndarray, place: np.ndarray, width: int) -> None:
-        """Repeat leaves that lie above the last level."""
-        slots = place[:, None] * width + np.arange(width)
-        self.leaf[tree[:, None], slots] = leaf[:, None]
+    def fill(self, tree: np.ndarray, node: np.ndarray, place: np.ndarray, width: int) -> None:
+        """Paths that end above the last level do so wherever they would have gone on."""
+        self.end[tree[:, None], place[:, None] * width + np.arange(width)] = node[:, None]
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
         """The offsets of the columns, int32, and the ranks."""
@@ -162,9 +165,24 @@ class PerfectPlan(Plan):
         offsets = self.column[begin:end, order] * (LANES * self.codes.itemsize)
         return [offsets.astype(INT32), self.rank[begin:end, order]]
 
+
+class PerfectPlan(Plan):
+    """Trees filled up to 2^depth leaves."""
+
+    kind = "perfect"
+
+    def __init__(self, shape: Shape):
+        self.depth, self.trees, self.codes = max(1, shape.depth), len(shape.op.roots), shape.codes
+        self.most, self.cost = 2**self.depth, perfect_cost(shape)
+        self.heap = Heap(shape, self.depth)
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """The offsets of the columns, int32, and the ranks."""
+        return self.heap.nodes(begin, end)
+
     def leaves(self, tree: int) -> np.ndarray:
         """By path."""
-        return self.leaf[tree]
+        return (~self.heap.end[tree]).astype(INT32)
 
 
 def stacked(depth: int) -> np.ndarray:
@@ -184,9 +202,8 @@ class AnyPlan(Plan):
 
     def __init__(self, shape: Shape):
         op = shape.op
-        self.shape, self.trees, self.codes = shape, len(op.roots), op.codes.dtype
-        self.most = int(shape.leaves.max())
-        self.cost = ANY * float(shape.leaves.mean()) * op.codes.dtype.itemsize
+        self.shape, self.trees, self.codes = shape, len(op.roots), shape.codes
+        self.most, self.cost = int(shape.leaves.max()), any_cost(shape)
         leaf, left = op.left < 0, op.right < 0
         self.pair = leaf & left
         self.order = np.lexsort((shape.height, ~self.pair, shape.tree))
@@ -234,42 +251,54 @@ class AnyPlan(Plan):
 
 
 class WalkPlan(Plan):
-    """Trees of any size: from node to node. A node's number within its tree is that of its leaf."""
+    """Trees of any size: the first levels at once, then from node to node. A leaf has the number of its node."""
 
     kind, index = "walk", "int32"
 
     def __init__(self, shape: Shape):
-        op = shape.op
-        self.shape, self.trees, self.codes = shape, len(op.roots), op.codes.dtype
+        self.shape, self.trees, self.codes, self.cost = shape, len(shape.op.roots), shape.codes, walk_cost(shape)
         self.most = int(2 * shape.leaves.max() - 1)
-        self.cost = WALK * 1.3 * float(np.log2(shape.leaves + 1).mean())
         self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
         self.test = np.empty(self.starts[-1], np.int64)
         self.leaf = np.zeros(self.starts[-1], INT32)
-        self.arrange()
+        inner, ends = self.arrange()
+        self.depth = min(SMALL, max(1, shape.depth))
+        self.heap = Heap(shape, self.depth)
+        end = self.heap.end
+        self.begin = np.where(end >= 0, inner[np.maximum(end, 0)], ends[~np.minimum(end, -1)]).astype(INT32)
 
-    def arrange(self) -> None:
-        """Number the nodes of each tree level by level, so that the children of a node are neighbours."""
+    def arrange(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number the nodes of each tree level by level, so that the children of a node are neighbours.
+
+        Result: the number within its tree of each inner node and of each leaf.
+        """
         op, taken = self.shape.op, np.zeros(self.trees, np.int64)
+        numbers = np.zeros(len(op.column) or 1, np.int64), np.zeros(int(self.shape.leaf[0].max()) + 1, np.int64)
         for tree, node in self.shape.levels:
-            own = taken[tree] + np.arange(len(tree)) - np.searchsorted(tree, tree)
+            first = np.searchsorted(tree, tree)
+            own = taken[tree] + np.arange(len(tree)) - first
             np.add.at(taken, tree, 1)
             inner = node >= 0
             within = np.cumsum(inner) - 1
-            before = within - within[np.searchsorted(tree, tree)] + inner[np.searchsorted(tree, tree)] - 1
-            left = taken[tree] + 2 * np.maximum(before, 0)
-            number = np.maximum(node, 0)
-            packed = (left << 32) | (op.column[number].astype(np.int64) << 16) | op.rank[number]
-            self.test[self.starts[tree] + own] = np.where(inner, packed, (own << 32) | NEVER)
-            self.leaf[self.starts[tree] + own] = np.where(inner, 0, ~node)
+            left = taken[tree] + 2 * np.maximum(within - within[first] + inner[first] - 1, 0)
+            known = node[inner]
+            self.test[self.starts[tree] + own] = (own << 32) | NEVER
+            packed = (left[inner] << 32) | (op.column[known].astype(np.int64) << 16) | op.rank[known]
+            self.test[(self.starts[tree] + own)[inner]] = packed
+            self.leaf[(self.starts[tree] + own)[~inner]] = ~node[~inner]
+            numbers[0][known], numbers[1][~node[~inner]] = own[inner], own[~inner]
+        return numbers
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
-        """int64: of each tree the number of its nodes, then left child * 2^32 + column * 2^16 + rank of each."""
+        """The first levels as in `Heap`, the node after each path through them, int32 [T, paths], and the nodes.
+
+        These are int64: of each tree their number, then left child * 2^32 + column * 2^16 + rank of each.
+        """
         parts = []
         for tree in range(begin, end):
             tests = self.test[self.starts[tree] : self.starts[tree + 1]]
             parts += [[len(tests)], tests]
-        return [np.concatenate(parts).astype(np.int64)]
+        return [*self.heap.nodes(begin, end), self.begin[begin:end], np.concatenate(parts).astype(np.int64)]
 
     def leaves(self, tree: int) -> np.ndarray:
         """By node; 0 for an inner one."""
@@ -302,35 +331,46 @@ class SymmetricPlan(Plan):
         return np.arange(first, first + 2 ** int(self.op.size[tree]), dtype=INT32)
 
 
-_plans: WeakKeyDictionary[Op, Plan | None] = WeakKeyDictionary()
+def perfect_cost(shape: Shape) -> float:
+    """Nanoseconds a row and tree."""
+    return PERFECT * 2.0**shape.depth * shape.codes.itemsize if shape.depth <= DEEPEST else np.inf
 
 
-def plan_trees(op: Op) -> Plan | None:
-    """The cheapest way down, by estimate; None if these kernels have none."""
-    if op not in _plans:
-        _plans[op] = _plan(op)
-    return _plans[op]
+def any_cost(shape: Shape) -> float:
+    """Nanoseconds a row and tree."""
+    if shape.leaves.max() > MOST or not len(shape.op.column):
+        return np.inf
+    return ANY * float(shape.leaves.mean()) * shape.codes.itemsize
 
 
-def planned(op: Op) -> Plan:
-    """The plan of an operator that has one."""
-    plan = plan_trees(op)
-    if plan is None:
-        raise GraphTypeError(f"no kernel descends {op}")
-    return plan
+def walk_cost(shape: Shape) -> float:
+    """Nanoseconds a row and tree."""
+    if not can_walk(shape.op):
+        return np.inf
+    levels = 1.3 * float(np.log2(shape.leaves + 1).mean())
+    return PERFECT * 2**SMALL * shape.codes.itemsize + WALK * max(1.0, levels - SMALL)
 
 
-def _plan(op: Op) -> Plan | None:
+def can_walk(op: ops.Descend) -> bool:
+    """Whether a node fits a word."""
+    return op.codes.dtype.itemsize < 4 and op.codes.columns <= NEVER and len(op.column) > 0
+
+
+def descendable(op: Op) -> bool:
+    """Whether there is a plan."""
     if isinstance(op, ops.DescendSymmetric):
-        return SymmetricPlan(op) if len(op.size) and op.size.max() <= DEEPEST else None
+        return len(op.size) > 0 and bool(op.size.max() <= DEEPEST)
     if not isinstance(op, ops.Descend) or not len(op.roots):
-        return None
+        return False
+    return can_walk(op) or bool(np.isfinite(min(cost(Shape(op)) for cost in (perfect_cost, any_cost))))
+
+
+def plan_trees(op: Op) -> Plan:
+    """The cheapest way down, by estimate."""
+    if isinstance(op, ops.DescendSymmetric):
+        return SymmetricPlan(op)
+    if not isinstance(op, ops.Descend):
+        raise GraphTypeError(f"no kernel descends {op}")
     shape = Shape(op)
-    plans: list[Plan] = []
-    if shape.depth <= DEEPEST:
-        plans.append(PerfectPlan(shape))
-    if shape.leaves.max() <= MOST and len(op.column):
-        plans.append(AnyPlan(shape))
-    if op.codes.dtype.itemsize < 4 and op.codes.columns <= NEVER and len(op.column):
-        plans.append(WalkPlan(shape))
-    return min(plans, key=lambda plan: plan.cost, default=None)
+    ways = ((perfect_cost, PerfectPlan), (any_cost, AnyPlan), (walk_cost, WalkPlan))
+    return min(ways, key=lambda way: way[0](shape))[1](shape)

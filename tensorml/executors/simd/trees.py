@@ -34,7 +34,7 @@ from tensorml.executors.simd.addresses import (
 from tensorml.executors.simd.index import filling
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Buffer, Parameter, Place
-from tensorml.executors.simd.plans import SMALL, Plan, plan_trees, planned
+from tensorml.executors.simd.plans import SMALL, Plan, descendable, plan_trees
 from tensorml.executors.simd.rules import handles, result, rule
 from tensorml.graph import Op
 
@@ -347,33 +347,74 @@ def any_trees(dtype: str) -> Kernel:
     return Kernel(kernel)
 
 
-@cache
-def walking(dtype: str, size: int) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the leaves.
+@intrinsic
+def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, shift: Any, dtype: Any) -> Any:
+    """The leaves of 8 rows in one tree, which go down together, two levels at a time, until all have arrived.
 
-    Nodes: see `plans.WalkPlan`. 16 rows go down together, a level at a time, until all have arrived.
+    codes: the address of the first one's codes; tests: of the nodes, as in `plans.WalkPlan`; begin: of the nodes where
+    paths through the first levels end; paths: of the 8 rows' paths, uint8; out: for the leaves, int32. 2^shift bytes
+    lie between a row's columns.
     """
+    name, bytes_ = dtype.literal_value, shift.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        group, nodes, starts, ways, to = arguments[:5]
+        first = []
+        for row in range(8):
+            way = b.zext(b.load(pointer(b, ways, constant(row), I8)), I64)
+            first.append(b.zext(b.load(pointer(b, starts, way, I32)), I64))
+
+        def step(row: int, node: Any) -> Any:
+            test = b.load(pointer(b, nodes, node, I64))
+            column = b.and_(b.lshr(test, constant(16 - bytes_)), constant(0xFFFF << bytes_))
+            place = pointer(b, b.add(group, column), constant(row), LLVM[name])
+            code = b.zext(b.load(place), I64)
+            right = b.icmp_unsigned(">=", code, b.and_(test, constant(0xFFFF)))
+            return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
+
+        before, loop, after = b.block, b.append_basic_block("levels"), b.append_basic_block("arrived")
+        b.branch(loop)
+        b.position_at_end(loop)
+        now = [b.phi(I64) for _ in range(8)]
+        half = [step(row, node) for row, node in enumerate(now)]
+        following = [step(row, node) for row, node in enumerate(half)]
+        moved = constant(0)
+        for node, further in zip(now, following, strict=True):
+            moved = b.or_(moved, b.xor(node, further))
+        b.cbranch(b.icmp_signed("!=", moved, constant(0)), loop, after)
+        for phi, start, end in zip(now, first, following, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(end, loop)
+        b.position_at_end(after)
+        for row, node in enumerate(following):
+            b.store(b.trunc(node, I32), pointer(b, to, constant(row), I32))
+        return context.get_dummy_value()
+
+    return types.void(codes, tests, begin, paths, out, shift, dtype), generate
+
+
+@cache
+def walking(depth: int, dtype: str, size: int) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, the four addresses of `plans.WalkPlan.nodes`, room for paths,
+    the places of the leaves.
+    """
+    inner, shift = 2**depth - 1, (LANES * size).bit_length() - 1
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump, nodes = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
+        codes, jump = load(p, 0, "int64"), load(p, 1, "int64")
+        offsets, ranks, begin = load(p, 3, "int64"), load(p, 4, "int64"), load(p, 5, "int64")
+        nodes, room = load(p, 6, "int64"), load(p, 7, "int64")
         for t in range(load(p, 2, "int64")):
-            out, count = load(p, 4 + t, "int64"), load(nodes, 0, "int64")
-            tests = nodes + 8
-            for start in range(0, rows, FAN):
-                group = codes + start // LANES * jump + start % LANES * size
-                for r in range(start, start + FAN):
-                    store(out, r, 0, "int32")
-                moving = 1
-                while moving:
-                    moving = 0
-                    for r in range(FAN):
-                        node = load(out, start + r, "int32")
-                        test = load(tests, node, "int64")
-                        code = load(group + ((test >> 16) & 0xFFFF) * LANES * size, r, dtype)
-                        to = (test >> 32) + (code >= (test & 0xFFFF))
-                        moving |= to ^ node
-                        store(out, start + r, to, "int32")
-            nodes += 8 * (1 + count)
+            out, group = load(p, 8 + t, "int64"), codes
+            for start in range(0, rows, LANES):
+                perfect(group, offsets, ranks, 0, room, depth, 0, dtype)
+                for r in range(0, min(LANES, rows - start), 8):
+                    walk(group + size * r, nodes + 8, begin, room + r, out + 4 * (start + r), shift, dtype)
+                group += jump
+            offsets += 4 * inner
+            ranks += size * inner
+            begin += 4 * (inner + 1)
+            nodes += 8 * (1 + load(nodes, 0, "int64"))
         return 0
 
     return Kernel(kernel)
@@ -527,8 +568,11 @@ def descend(assembler: Assembler, plan: Plan, codes: Place, jump: int, begin: in
             kernel = symmetric_trees(dtype, plan.codes.itemsize)
             assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
         case "walk":
-            kernel = walking(dtype, plan.codes.itemsize)
-            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+            paths = assembler.reserve(1)
+            kernel = walking(plan.depth, dtype, plan.codes.itemsize)
+            parameters = (trees, *nodes, assembler.place(paths), *leaves)
+            assembler.add(kernel, codes, jump, *parameters, cost=plan.cost * trees)
+            assembler.release(paths)
         case _:
             values = assembler.reserve(2 * plan.most)
             parameters = (trees, *nodes, assembler.place(values), plan.most)
@@ -547,7 +591,7 @@ def permuted(dtype: np.dtype, most: int) -> int:
 def leaf_sum(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Block:
     """Codes, leaves and sums, some trees at a time."""
     (descent,) = op.operands
-    plan, (codes,) = planned(descent), descent.operands
+    plan, (codes,) = plan_trees(descent), descent.operands
     room = grouped_codes(assembler, codes, blocks)
     block = result(assembler, op)
     for place, start in zip(block.columns, op.start, strict=True):
@@ -582,18 +626,13 @@ def summable(op: Op) -> bool:
     return type(op.operands[0]) in (ops.Descend, ops.DescendSymmetric) and descendable(op.operands[0])
 
 
-def descendable(op: Op) -> bool:
-    """Whether there is a plan for the trees."""
-    return plan_trees(op) is not None
-
-
 rule(ops.LeafSum, accepts=summable, reads=through)(leaf_sum)
 
 
 @rule(ops.Descend, ops.DescendSymmetric, accepts=descendable, reads=code_sources)
 def descend_rule(assembler: Assembler, op: ops.Descend, *blocks: Block) -> Block:
     """The leaves themselves."""
-    plan, (codes,) = planned(op), op.operands
+    plan, (codes,) = plan_trees(op), op.operands
     room = grouped_codes(assembler, codes, blocks)
     block = result(assembler, op)
     jump = LANES * codes.columns * codes.dtype.itemsize
