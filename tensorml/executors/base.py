@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -150,6 +151,8 @@ def executor_class(name: str) -> type[Executor]:
         ) from error
 
 
+@cache
 def choose(device: str | None) -> str:
     """The executor that `auto` stands for: the fastest one that is installed and runs on the device."""
-    return "torch"
+    on_cpu = device is None or device == "cpu"
+    return "simd" if on_cpu and find_spec("numba") is not None else "torch"

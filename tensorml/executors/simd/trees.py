@@ -395,8 +395,8 @@ def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, 
 
 @cache
 def walking(depth: int, dtype: str, size: int) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, the four addresses of `plans.WalkPlan.nodes`, room for paths,
-    the places of the leaves.
+    """Parameters: codes, bytes from group to group, trees, the four addresses of `plans.WalkPlan.nodes`, room for
+    paths, the places of the leaves.
     """
     inner, shift = 2**depth - 1, (LANES * size).bit_length() - 1
 
