@@ -1,31 +1,113 @@
-"""Instructions that read the caller's arrays and write the results: rows there, columns here."""
+"""Instructions that read the caller's arrays and write the results: rows there, columns here.
+
+A square of elements at a time is turned in registers: vectors of rows become vectors of columns, and the other way.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
-from tensorml.executors.simd.addresses import load, store
+from llvmlite import ir
+from numba import types
+
+from tensorml.executors.simd.addresses import I32, I64, LLVM, SIZES, constant, intrinsic, load, pointer, store
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Outer
 from tensorml.graph import TensorType
 
-TILE = 16  # rows that are moved together: each line of the cache is written whole
+SIDES = {1: 16, 2: 16, 4: 16, 8: 8}  # elements that are turned together, by their size: a vector of up to 64 bytes
 OF_SIZE = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
 
+def turned(b: ir.IRBuilder, vectors: list[Any]) -> list[Any]:
+    """The transpose of a square: the elements k of all vectors become vector k. Each round interleaves two halves."""
+    count = len(vectors)
+    mask = ir.VectorType(I32, count)
+    low = ir.Constant(mask, [k // 2 + (k % 2) * count for k in range(count)])
+    high = ir.Constant(mask, [k // 2 + (k % 2) * count + count // 2 for k in range(count)])
+    for _ in range(count.bit_length() - 1):
+        half = count // 2
+        pairs = [(vectors[k], vectors[k + half]) for k in range(half)]
+        vectors = [b.shuffle_vector(x, y, part) for x, y in pairs for part in (low, high)]
+    return vectors
+
+
+@intrinsic
+def read_square(typing: Any, source: Any, stride: Any, places: Any, row: Any, count: Any, bits: Any) -> Any:
+    """Turn a square of rows into columns: the first `count` ones, whose places lie at `places`, from `row` on.
+
+    source: the address of the first row's first element; stride: in bytes from row to row.
+    """
+    name = bits.literal_value
+    size = SIZES[name]
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, step, table, first, columns = arguments[:5]
+        side = SIDES[size]
+        vector = ir.VectorType(LLVM[name], side)
+        addresses = [b.add(begin, b.mul(step, constant(k))) for k in range(side)]
+        rows = [b.load(b.inttoptr(at, vector.as_pointer()), align=size) for at in addresses]
+        for k, column in enumerate(turned(b, rows)):
+            with b.if_then(b.icmp_signed("<", constant(k), columns)):
+                to = pointer(b, b.load(pointer(b, table, constant(k), I64)), first, LLVM[name], vector)
+                b.store(column, to, align=size)
+        return context.get_dummy_value()
+
+    return types.void(source, stride, places, row, count, bits), generate
+
+
+@intrinsic
+def write_square(typing: Any, to: Any, stride: Any, places: Any, row: Any, count: Any, bits: Any) -> Any:
+    """Turn a square of columns into rows, which are written whole: beyond `count` elements with what follows.
+
+    The next row puts that right. to: the address of the first row's first element; stride: in bytes from row to row.
+    """
+    name = bits.literal_value
+    size = SIZES[name]
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        begin, step, table, first, columns = arguments[:5]
+        side = SIDES[size]
+        vector = ir.VectorType(LLVM[name], side)
+        read = []
+        for k in range(side):
+            valid = b.select(b.icmp_signed("<", constant(k), columns), constant(k), constant(0))
+            place = b.load(pointer(b, table, valid, I64))
+            read.append(b.load(pointer(b, place, first, LLVM[name], vector), align=size))
+        for k, line in enumerate(turned(b, read)):
+            at = b.add(begin, b.mul(step, constant(k)))
+            b.store(line, b.inttoptr(at, vector.as_pointer()), align=size)
+        return context.get_dummy_value()
+
+    return types.void(to, stride, places, row, count, bits), generate
+
+
 @cache
-def reading(bits: str, size: int) -> Kernel:
-    """Columns from an array of any strides. Parameters: address, strides of rows and columns, columns, places."""
+def reading(bits: str, size: int, side: int) -> Kernel:
+    """Columns from an array of any strides. Parameters: address, strides of rows and columns, columns, places.
+
+    A square is read whole, so fewer columns than it has are read with the rows that follow, which must exist.
+    """
 
     def kernel(p: int, first: int, rows: int) -> int:
-        row, column = load(p, 1, "int64"), load(p, 2, "int64")
-        begin = load(p, 0, "int64") + first * row
-        for start in range(0, rows, TILE):
-            stop = min(start + TILE, rows)
-            for c in range(load(p, 3, "int64")):
-                place, source = load(p, 4 + c, "int64"), begin + c * column
-                for r in range(start, stop):
+        row, column, columns = load(p, 1, "int64"), load(p, 2, "int64"), load(p, 3, "int64")
+        begin, whole = load(p, 0, "int64") + first * row, 0
+        if column == size and (columns >= side or (row >= columns * size and columns > 1)):
+            whole = rows // side * side - (side if columns < side else 0)
+            for r in range(0, whole, side):
+                for c in range(0, columns - side, side):
+                    read_square(begin + r * row + c * size, row, p + 32 + 8 * c, r, side, bits)
+                c = max(columns - side, 0)
+                read_square(begin + r * row + c * size, row, p + 32 + 8 * c, r, min(columns, side), bits)
+        for c in range(columns):
+            place, source = load(p, 4 + c, "int64"), begin + c * column
+            if row == size:
+                for r in range(max(whole, 0), rows):
+                    store(place, r, load(source, r, bits), bits)
+            else:
+                for r in range(max(whole, 0), rows):
                     store(place, r, load(source + r * row, 0, bits), bits)
         return 0
 
@@ -33,17 +115,30 @@ def reading(bits: str, size: int) -> Kernel:
 
 
 @cache
-def writing(bits: str, size: int) -> Kernel:
-    """Columns to an array in row-major order. Parameters: address, columns, places."""
+def writing(bits: str, size: int, side: int) -> Kernel:
+    """Columns to an array in row-major order. Parameters: address, columns, places.
+
+    A row of fewer columns than a square has is written with a part of those that follow, but for the last ones.
+    """
 
     def kernel(p: int, first: int, rows: int) -> int:
         columns = load(p, 1, "int64")
-        begin = load(p, 0, "int64") + first * columns * size
-        for start in range(0, rows, TILE):
-            stop = min(start + TILE, rows)
-            for c in range(columns):
-                place = load(p, 2 + c, "int64")
-                for r in range(start, stop):
+        row = columns * size
+        begin, whole = load(p, 0, "int64") + first * row, 0
+        if columns > 1:
+            whole = max(rows // side * side - (side if columns < side else 0), 0)
+            for r in range(0, whole, side):
+                for c in range(0, columns - side, side):
+                    write_square(begin + r * row + c * size, row, p + 16 + 8 * c, r, side, bits)
+                c = max(columns - side, 0)
+                write_square(begin + r * row + c * size, row, p + 16 + 8 * c, r, min(columns, side), bits)
+        for c in range(columns):
+            place = load(p, 2 + c, "int64")
+            if columns == 1:
+                for r in range(rows):
+                    store(begin, r, load(place, r, bits), bits)
+            else:
+                for r in range(whole, rows):
                     store(begin, r * columns + c, load(place, r, bits), bits)
         return 0
 
@@ -54,14 +149,15 @@ def read_input(assembler: Assembler, name: str, kind: TensorType) -> tuple[Block
     """An input as a block."""
     block = assembler.allocate(math.prod(map(int, kind.shape[1:])), kind.dtype)
     size = kind.dtype.itemsize
-    kernel = reading(OF_SIZE[size], size)
-    word = assembler.add(kernel, 0, 0, 0, len(block.columns), *block.columns, cost=0.7 * len(block.columns))
+    kernel = reading(OF_SIZE[size], size, SIDES[size])
+    word = assembler.add(kernel, 0, 0, 0, len(block.columns), *block.columns, cost=0.2 * len(block.columns))
     return block, Outer(name, word, kind.dtype)
 
 
 def write_output(assembler: Assembler, name: str, kind: TensorType, block: Block) -> Outer:
     """A block as an output."""
-    kernel = writing(OF_SIZE[kind.dtype.itemsize], kind.dtype.itemsize)
-    word = assembler.add(kernel, 0, len(block.columns), *block.columns, cost=0.7 * len(block.columns))
+    size = kind.dtype.itemsize
+    kernel = writing(OF_SIZE[size], size, SIDES[size])
+    word = assembler.add(kernel, 0, len(block.columns), *block.columns, cost=0.2 * len(block.columns))
     shape = tuple(int(dim) for dim in kind.shape[1:])
     return Outer(name, word, kind.dtype, shape)
