@@ -283,6 +283,7 @@ def knn_imputer(model: KNNImputer, x: Op) -> Outputs:
 
     x: [N, F]; result: [N, kept columns + indicator columns], the same dtype, float64 for integers. Where the last donor
     and the next row are equally far, the source's choice depends on the processor; that made here is a valid one.
+    The donors' mean is within rounding of the source's: a sum in another order.
     Source: sklearn.impute.KNNImputer.transform: distances in float32 if both x and the rows of `fit` are.
     """
     if callable(model.metric) or callable(model.weights):

@@ -13,7 +13,8 @@ class NeighborImputation(Op):
 
     The distance is Euclidean over the columns that both rows have, scaled up to all columns; where there is none, a row
     is no neighbour, and `means[column]` stands in if no row is one. weighted: by one over the distance; rows at
-    distance 0 count alone then. A column that all rows lack stays as it is.
+    distance 0 count alone then, and the result is 0 where all of them are at distance infinity, which squares too large
+    for the dtype make. A column that all rows lack stays as it is.
     x, rows: [N, F] and [M, F], float32 or float64 of one dtype, NaN where missing; means: [F]. Result: [N, F].
     Which of several rows at the same distance are the nearest is the executor's own choice. The source's is that of
     np.argpartition, which differs from processor to processor (AVX-512, AVX2, neither): there is no single answer.
@@ -57,7 +58,8 @@ class NeighborImputation(Op):
             weights = np.where(at_zero.any(axis=1, keepdims=True), at_zero, weights).astype(near.dtype)
         weights[np.isnan(near)] = 0
         values = self.rows[donors, column][nearest]
-        mean = (values * weights).sum(axis=1) / weights.sum(axis=1)
+        total = weights.sum(axis=1)
+        mean = np.where(total == 0, np.zeros_like(total), (values * weights).sum(axis=1) / total)
         return np.where(np.isnan(distances).all(axis=1), self.means[column], mean)
 
 

@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  offers IterativeImputer
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics.pairwise import nan_euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
@@ -341,3 +342,47 @@ def test_among_donors_at_equal_distances_the_mean_is_one_that_the_source_could_g
         assert mean in [(2.0**a + 2.0**b) / 2 for a, b in pairs]
         open_choice += len(pairs) > 1
     assert open_choice > 5
+
+
+@pytest.mark.parametrize("digits", [8, 1])
+def test_donors_of_float32_rows_are_the_nearest_and_their_mean_is_within_rounding(executor: str, digits: int) -> None:
+    """A sum of k float32 numbers in another order differs by k roundings of their sizes: more than 1e-5 of a small sum.
+
+    Numbers of one digit have many donors at equal distances: there the mean lies between the least and the largest that
+    a choice among these gives.
+    """
+    random, k, eps = np.random.default_rng(5), 5, np.finfo(np.float32).eps
+    train, x = (random.normal(size=(n, 6)).round(digits).astype(np.float32) for n in (400, 600))
+    for rows in (train, x):
+        rows[random.random(rows.shape) < 0.1] = NAN
+    source = KNNImputer(n_neighbors=k).fit(train)
+    given = tensorml.convert(source, executor=executor).transform(x)
+    distances, open_choice = nan_euclidean_distances(x, train, squared=True), 0
+    for row, column in np.argwhere(np.isnan(x)):
+        donors = ~np.isnan(train[:, column])
+        distance, values = distances[row, donors], train[donors, column].astype(np.float64)
+        last = np.sort(distance)[k - 1]
+        surely, perhaps = distance < last * (1 - 8 * eps), np.sort(values[np.abs(distance - last) <= 8 * eps * last])
+        more = k - surely.sum()
+        least, most = ((values[surely].sum() + some.sum()) / k for some in (perhaps[:more], perhaps[-more:]))
+        rounding = k * eps * (np.abs(values[surely]).sum() + np.abs(perhaps).max() * more) / k
+        assert least - rounding <= given[row, column] <= most + rounding
+        open_choice += len(perhaps) > more
+    assert (open_choice > 10) == (digits == 1)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("scale", [6e18, 1e19])
+def test_rows_so_far_that_float32_squares_overflow_are_donors(executor: str, scale: float, weights: str) -> None:
+    """At distance infinity they count like any others where all rows do; they weigh nothing."""
+    random = np.random.default_rng(0)
+    train, x = ((random.normal(size=(n, 4)) * scale).astype(np.float32) for n in (5, 60))
+    for rows in (train, x):
+        rows[random.random(rows.shape) < 0.25] = NAN
+    source = KNNImputer(n_neighbors=5, weights=weights).fit(train)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, distances = source.transform(x), nan_euclidean_distances(x, train)
+    assert np.isinf(distances).any()
+    given = tensorml.convert(source, executor=executor).transform(x)
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=scale * 1e-6)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NearestDonors(nn.Module):
-    """Distances of the rows that miss something to all stored rows; then column by column the nearest donors' mean."""
+    """Squared distances of the rows that miss something to all stored rows; then each column's nearest donors' mean."""
 
     donors: torch.Tensor
     values: torch.Tensor
@@ -34,35 +34,41 @@ class NearestDonors(nn.Module):
         self.starts = [int(n) for n in np.cumsum([0, *self.counts])]
         self.neighbors, self.weighted = op.neighbors, op.weighted
         filled = np.where(present, rows, 0).astype(rows.dtype)
+        with np.errstate(over="ignore"):
+            squares = filled * filled
         self.register_buffer("donors", torch.from_numpy(np.concatenate(donors)))
         self.register_buffer("values", torch.from_numpy(np.concatenate([filled[d, k] for k, d in enumerate(donors)])))
         self.register_buffer("means", torch.from_numpy(op.means.astype(rows.dtype)))
         self.register_buffer("filled", torch.from_numpy(np.ascontiguousarray(filled.T)))
-        self.register_buffer("squares", torch.from_numpy(np.ascontiguousarray((filled * filled).T)))
+        self.register_buffer("squares", torch.from_numpy(np.ascontiguousarray(squares.T)))
         self.register_buffer("present", torch.from_numpy(np.ascontiguousarray(present.T).astype(rows.dtype)))
         self.register_buffer("norms", torch.from_numpy((filled.astype(np.float64) ** 2).sum(axis=1)))
 
-    def distances(self, x: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
-        """x, missing: [N, F]. Result: [N, M], infinite where the rows have nothing in common."""
+    def squared_distances(self, x: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
+        """x, missing: [N, F]. Result: [N, M], NaN where the rows have nothing in common; infinity is a distance.
+
+        No roots are taken: torch's are not always rounded to the nearest number, so that they could change the order.
+        """
         x = x.masked_fill(missing, 0.0)
         wide = x.to(torch.float64)
         d = wide.matmul(self.filled.to(torch.float64)).mul_(-2.0)
         d = d.add_((wide * wide).sum(1, keepdim=True)).add_(self.norms).clamp_(min=0.0).to(x.dtype)
         d = d.sub_((x * x).matmul(1.0 - self.present)).sub_(missing.to(x.dtype).matmul(self.squares)).clamp_(min=0.0)
         count = missing.logical_not().to(x.dtype).matmul(self.present)
-        d = d.div_(count.clamp(min=1.0)).mul_(float(x.size(1))).sqrt_()
-        return d.masked_fill_(count.eq(0.0), float("inf"))
+        d = d.div_(count.clamp(min=1.0)).mul_(float(x.size(1)))
+        return d.masked_fill_(count.eq(0.0), float("nan"))
 
     def imputed(self, d: torch.Tensor, values: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """d: [N, donors]; values: [donors]. Result: [N]."""
-        near, nearest = torch.topk(d, min(self.neighbors, d.size(1)), 1, False, False)
-        known = torch.isfinite(near)
+        """d: squared distances [N, donors]; values: [donors]. Result: [N]."""
+        near, nearest = torch.topk(d, min(self.neighbors, d.size(1)), 1, False, False)  # NaN counts as the largest
+        known = torch.isnan(near).logical_not()
         weights = known.to(d.dtype)
         if self.weighted:
-            weights = (1.0 / near).masked_fill(known.logical_not(), 0.0)
+            weights = (1.0 / near.to(torch.float64).sqrt().to(d.dtype)).masked_fill(known.logical_not(), 0.0)
             at_zero = torch.isinf(weights)
             weights = torch.where(at_zero.any(1, keepdim=True), at_zero.to(d.dtype), weights)
-        result = (values.take(nearest) * weights).sum(1) / weights.sum(1)
+        total = weights.sum(1)
+        result = ((values.take(nearest) * weights).sum(1) / total).masked_fill(total.eq(0.0), 0.0)
         return torch.where(known.any(1), result, mean)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -73,7 +79,7 @@ class NearestDonors(nn.Module):
         if rows.numel() == 0:
             return result
         lacks = missing.index_select(0, rows)
-        d = self.distances(x.index_select(0, rows), lacks)
+        d = self.squared_distances(x.index_select(0, rows), lacks)
         for k in range(x.size(1)):
             receivers = lacks.select(1, k).nonzero().reshape([-1])
             if self.counts[k] > 0 and receivers.numel() > 0:
