@@ -18,8 +18,9 @@ Kind = Literal["perfect", "any", "walk", "symmetric"]
 DEEPEST = 8  # levels of a tree whose leaves a byte can number
 SMALL = 6  # levels that one piece of code compares
 MOST = 2**DEEPEST
-# Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step of a walk.
-PERFECT, ANY, WALK = 0.009, 0.028, 0.8
+# Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step
+# of a walk, for a level of a symmetric tree.
+PERFECT, ANY, WALK, SYMMETRIC = 0.009, 0.028, 1.7, 0.015
 NEVER = 0xFFFF  # a code that no row has
 INT32 = np.dtype(np.int32)
 
@@ -306,29 +307,27 @@ class WalkPlan(Plan):
 
 
 class SymmetricPlan(Plan):
-    """Symmetric trees of up to 8 levels: a bit a level."""
+    """Symmetric trees of up to 8 levels, filled up with tests that do not count: a bit a level."""
 
     kind = "symmetric"
 
     def __init__(self, op: ops.DescendSymmetric):
-        self.op, self.trees, self.codes = op, len(op.size), op.codes.dtype
-        self.most = 2 ** int(op.size.max(initial=0))
-        self.cost = PERFECT * 2 * float(op.size.mean()) * op.codes.dtype.itemsize
-        self.starts = np.cumsum([0, *op.size])
+        self.trees, self.codes, self.depth = len(op.size), op.codes.dtype, int(op.size.max())
+        self.most, self.cost = 2**self.depth, SYMMETRIC * self.depth * op.codes.dtype.itemsize
+        self.size, self.first = op.size, op.first_leaf
+        self.tests = np.zeros((self.trees, self.depth, 2), INT32)
+        tree = np.repeat(np.arange(self.trees), op.size)
+        level = np.arange(len(op.column)) - np.repeat(np.cumsum(op.size) - op.size, op.size)
+        self.tests[tree, level, 0] = op.column.astype(np.int64) * (LANES * op.codes.dtype.itemsize)
+        self.tests[tree, level, 1] = op.rank
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
-        """int32: of each tree the number of its tests, then the offset of the column and the rank of each."""
-        parts = []
-        for tree in range(begin, end):
-            tests = slice(self.starts[tree], self.starts[tree + 1])
-            offset = self.op.column[tests].astype(np.int64) * (LANES * self.codes.itemsize)
-            parts += [[self.op.size[tree]], np.stack([offset, self.op.rank[tests]], axis=1).ravel()]
-        return [np.concatenate(parts).astype(INT32)]
+        """int32: of each test the offset of its column and its rank."""
+        return [self.tests[begin:end]]
 
     def leaves(self, tree: int) -> np.ndarray:
-        """As they are."""
-        first = int(self.op.first_leaf[tree])
-        return np.arange(first, first + 2 ** int(self.op.size[tree]), dtype=INT32)
+        """As they are, whatever the bits of tests that only fill up."""
+        return (self.first[tree] + np.arange(self.most) % 2 ** self.size[tree]).astype(INT32)
 
 
 def perfect_cost(shape: Shape) -> float:

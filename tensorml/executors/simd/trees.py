@@ -6,13 +6,13 @@ number of its leaf within the tree; a second kernel adds what the leaves hold, t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.registry import cpu_target
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import (
@@ -22,16 +22,13 @@ from tensorml.executors.simd.addresses import (
     I64,
     LANES,
     LLVM,
-    SIZES,
     constant,
-    has_avx512,
     intrinsic,
     load,
     pointer,
     splat,
     store,
 )
-from tensorml.executors.simd.index import filling
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Buffer, Parameter, Place
 from tensorml.executors.simd.plans import SMALL, Plan, descendable, plan_trees
@@ -421,115 +418,41 @@ def walking(depth: int, dtype: str, size: int) -> Kernel:
 
 
 @cache
-def symmetric_trees(dtype: str, size: int) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the leaves.
-
-    Nodes: see `plans.SymmetricPlan`.
+def symmetric_trees(depth: int, dtype: str) -> Kernel:
+    """Trees of one depth. Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the
+    leaves. Nodes: see `plans.SymmetricPlan`.
     """
 
     def kernel(p: int, first: int, rows: int) -> int:
         codes, jump, word = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
         for t in range(load(p, 2, "int64")):
-            out, group, levels = load(p, 4 + t, "int64"), codes, load(word, 0, "int32")
+            out, group = load(p, 4 + t, "int64"), codes
             for start in range(0, rows, LANES):
-                symmetric(group, word + 4, levels, out + start, dtype)
+                symmetric(group, word, out + start, depth, dtype)
                 group += jump
-            word += 4 + 8 * levels
+            word += 8 * depth
         return 0
 
     return Kernel(kernel)
 
 
 @intrinsic
-def symmetric(typing: Any, codes: Any, tests: Any, levels: Any, out: Any, dtype: Any) -> Any:
+def symmetric(typing: Any, codes: Any, tests: Any, out: Any, depth: Any, dtype: Any) -> Any:
     """The leaves of 128 rows in one symmetric tree. tests: the address of pairs of offset and rank, int32."""
-    name = dtype.literal_value
+    name, levels = dtype.literal_value, depth.literal_value
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        begin, address, count, to = arguments[:4]
-        vector = ir.VectorType(I8, LANES)
-        before, loop, after = b.block, b.append_basic_block("level"), b.append_basic_block("done")
-        count = b.zext(count, I64)
-        b.cbranch(b.icmp_signed(">", count, constant(0)), loop, after)
-        b.position_at_end(loop)
-        level, leaf, bit = b.phi(I64), b.phi(vector), b.phi(I8)
-        offset = b.load(pointer(b, address, b.mul(level, constant(2)), I32))
-        threshold = b.load(pointer(b, address, b.add(b.mul(level, constant(2)), constant(1)), I32))
-        right = compared(b, begin, offset, b.trunc(threshold, LLVM[name]) if name != "int32" else threshold, name)
-        following = b.select(right, b.or_(leaf, splat(b, bit, LANES)), leaf)
-        next_level, next_bit = b.add(level, constant(1)), b.shl(bit, ir.Constant(I8, 1))
-        b.cbranch(b.icmp_signed("<", next_level, count), loop, after)
-        for phi, start, end in ((level, constant(0), next_level), (leaf, numbers(0), following)):
-            phi.add_incoming(start, before)
-            phi.add_incoming(end, loop)
-        bit.add_incoming(ir.Constant(I8, 1), before)
-        bit.add_incoming(next_bit, loop)
-        b.position_at_end(after)
-        found = b.phi(vector)
-        found.add_incoming(numbers(0), before)
-        found.add_incoming(following, loop)
-        b.store(found, pointer(b, to, constant(0), I8, vector), align=LINE)
+        begin, address, to = arguments[:3]
+        leaf: Any = numbers(0)
+        for level in range(levels):
+            offset = b.load(pointer(b, address, constant(2 * level), I32))
+            limit = b.load(pointer(b, address, constant(2 * level + 1), I32))
+            right = compared(b, begin, offset, b.trunc(limit, LLVM[name]) if name != "int32" else limit, name)
+            leaf = b.select(right, b.or_(leaf, numbers(2**level)), leaf)
+        b.store(leaf, pointer(b, to, constant(0), I8, ir.VectorType(I8, LANES)), align=LINE)
         return context.get_dummy_value()
 
-    return types.void(codes, tests, levels, out, dtype), generate
-
-
-@intrinsic
-def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any, dtype: Any) -> Any:
-    """Add what the leaves of 64 rows hold: a table of up to 256 numbers in registers, read by permutes (AVX-512).
-
-    index: uint8; out: the sums; both from their row `row` on.
-    """
-    name, count = dtype.literal_value, size.literal_value
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        numbers_, held, sums, first = arguments[:4]
-        lanes, double = LINE // SIZES[name], name == "float64"
-        vector, whole = ir.VectorType(LLVM[name], lanes), ir.VectorType(I64 if double else I32, lanes)
-        permute = b.module.declare_intrinsic(
-            f"llvm.x86.avx512.vpermi2var.{'pd' if double else 'ps'}.512",
-            (),
-            ir.FunctionType(vector, [vector, whole, vector]),
-        )
-        tables = [b.load(pointer(b, held, constant(k), LLVM[name], vector), align=LINE) for k in range(0, count, lanes)]
-        for part in range(0, 64, lanes):
-            at = b.add(first, constant(part))
-            leaf = b.load(pointer(b, numbers_, at, I8, ir.VectorType(I8, lanes)), align=1)
-            leaf = b.zext(leaf, whole)
-            found = [b.call(permute, [tables[k], leaf, tables[k + 1]]) for k in range(0, len(tables), 2)]
-            bit = 2 * lanes
-            while len(found) > 1:
-                masked = b.and_(leaf, ir.Constant(whole, [bit] * lanes))
-                high = b.icmp_unsigned("!=", masked, ir.Constant(whole, [0] * lanes))
-                found = [b.select(high, found[k + 1], found[k]) for k in range(0, len(found), 2)]
-                bit *= 2
-            place = pointer(b, sums, at, LLVM[name], vector)
-            b.store(b.fadd(b.load(place, align=LINE), found[0]), place, align=LINE)
-        return context.get_dummy_value()
-
-    return types.void(index, table, out, row, size, dtype), generate
-
-
-@cache
-def adding(dtype: str, index: str, size: int) -> Kernel:
-    """Parameters: sums; for each the places of leaves, the table's address, and the place of the sums.
-
-    size: of the tables, if they are read by permutes, else 0.
-    """
-
-    def kernel(p: int, first: int, rows: int) -> int:
-        for t in range(load(p, 0, "int64")):
-            leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
-            if size != 0:
-                for r in range(0, rows, 64):
-                    add_held(leaves, table, out, r, size, dtype)
-            else:
-                for r in range(rows):
-                    held = load(table, load(leaves, r, index), dtype)
-                    store(out, r, load(out, r, dtype) + held, dtype)
-        return 0
-
-    return Kernel(kernel)
+    return types.void(codes, tests, out, depth, dtype), generate
 
 
 @cache
@@ -565,7 +488,7 @@ def descend(assembler: Assembler, plan: Plan, codes: Place, jump: int, begin: in
             assembler.add(kernel, codes, jump, *parameters, cost=plan.cost * trees)
             assembler.release(values)
         case "symmetric":
-            kernel = symmetric_trees(dtype, plan.codes.itemsize)
+            kernel = symmetric_trees(plan.depth, dtype)
             assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
         case "walk":
             paths = assembler.reserve(1)
@@ -581,93 +504,28 @@ def descend(assembler: Assembler, plan: Plan, codes: Place, jump: int, begin: in
     return leaves
 
 
-def permuted(dtype: np.dtype, most: int) -> int:
-    """The size of tables that permutes read, 0 where they do not."""
-    least, largest = (32, 256) if dtype == np.float32 else (16, 128)
-    size = max(least, 1 << (most - 1).bit_length())
-    return size if size <= largest and has_avx512(cpu_target.target_context) else 0
-
-
-def leaf_sum(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Block:
-    """Codes, leaves and sums, some trees at a time."""
-    (descent,) = op.operands
-    plan, (codes,) = plan_trees(descent), descent.operands
+def descend_all(
+    assembler: Assembler, op: Op, plan: Plan, blocks: tuple[Block, ...]
+) -> Iterator[tuple[int, list[Place]]]:
+    """Add codes and descents, some trees at a time: the first of these, and where their leaves are until the next."""
+    (codes,) = op.operands
     room = grouped_codes(assembler, codes, blocks)
-    block = result(assembler, op)
-    for place, start in zip(block.columns, op.start, strict=True):
-        address = assembler.constant(np.array([start]))
-        assembler.add(filling(op.dtype.name), address, 1, place)
-    size = permuted(op.dtype, plan.most) if plan.index == "uint8" else 0
-    kernel = adding(op.dtype.name, plan.index, size)
     jump = LANES * codes.columns * codes.dtype.itemsize
     for begin in range(0, plan.trees, GROUP):
         end = min(begin + GROUP, plan.trees)
         leaves = descend(assembler, plan, assembler.place(room), jump, begin, end)
-        parameters: list[Parameter] = []
-        for t in range(begin, end):
-            held = plan.values(op.values, t, size)
-            columns = block.columns if op.output is None else (block.columns[op.output[t]],)
-            address = assembler.constant(held)
-            for k, place in enumerate(columns):
-                parameters += [leaves[t - begin], address + k * held.strides[0], place]
-        assembler.add(kernel, len(parameters) // 3, *parameters, cost=0.1 * len(parameters))
+        yield begin, leaves
         assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
     assembler.release(room)
-    return block
-
-
-def through(op: Op) -> tuple[Op, ...]:
-    """What the sum over leaves reads: what the descent to them does."""
-    return code_sources(op.operands[0])
-
-
-def summable(op: Op) -> bool:
-    """Whether the descent is one of these kernels'."""
-    return type(op.operands[0]) in (ops.Descend, ops.DescendSymmetric) and descendable(op.operands[0])
-
-
-rule(ops.LeafSum, accepts=summable, reads=through)(leaf_sum)
 
 
 @rule(ops.Descend, ops.DescendSymmetric, accepts=descendable, reads=code_sources)
 def descend_rule(assembler: Assembler, op: ops.Descend, *blocks: Block) -> Block:
     """The leaves themselves."""
-    plan, (codes,) = plan_trees(op), op.operands
-    room = grouped_codes(assembler, codes, blocks)
-    block = result(assembler, op)
-    jump = LANES * codes.columns * codes.dtype.itemsize
-    for begin in range(0, plan.trees, GROUP):
-        end = min(begin + GROUP, plan.trees)
-        leaves = descend(assembler, plan, assembler.place(room), jump, begin, end)
+    plan, block = plan_trees(op), result(assembler, op)
+    for begin, found in descend_all(assembler, op, plan, blocks):
         parameters: list[Parameter] = []
-        for t in range(begin, end):
-            parameters += [leaves[t - begin], assembler.constant(plan.leaves(t)), block.columns[t]]
-        assembler.add(naming(plan.index), end - begin, *parameters, cost=0.2 * (end - begin))
-        assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
-    assembler.release(room)
-    return block
-
-
-@cache
-def adding_columns(dtype: str) -> Kernel:
-    """Parameters: columns; for each its place and that of its sum."""
-
-    def kernel(p: int, first: int, rows: int) -> int:
-        for c in range(load(p, 0, "int64")):
-            x, out = load(p, 1 + 2 * c, "int64"), load(p, 2 + 2 * c, "int64")
-            for r in range(rows):
-                store(out, r, load(out, r, dtype) + load(x, r, dtype), dtype)
-        return 0
-
-    return Kernel(kernel)
-
-
-@rule(ops.AddColumns)
-def add_columns_rule(assembler: Assembler, op: ops.AddColumns, x: Block) -> Block:
-    """One column after the other."""
-    block = result(assembler, op)
-    for place, start in zip(block.columns, op.start, strict=True):
-        assembler.add(filling(op.dtype.name), assembler.constant(np.array([start])), 1, place)
-    pairs = [place for k, source in zip(op.output, x.columns, strict=True) for place in (source, block.columns[k])]
-    assembler.add(adding_columns(op.dtype.name), len(x.columns), *pairs, cost=0.1 * len(x.columns))
+        for t, place in enumerate(found, begin):
+            parameters += [place, assembler.constant(plan.leaves(t)), block.columns[t]]
+        assembler.add(naming(plan.index), len(found), *parameters, cost=0.2 * len(found))
     return block
