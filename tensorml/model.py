@@ -17,7 +17,8 @@ from tensorml.errors import InputError
 from tensorml.executors.base import Executor
 from tensorml.frames import FRAMES, Batch, Schema, SparseRows, as_column, names_differ, read, width_differs
 from tensorml.graph import Graph
-from tensorml.programs import Decoding, Programs, Run, csr_matrix
+from tensorml.plan import bytes_of_call
+from tensorml.programs import Decoding, Programs, Run, csr_matrix, numeric
 
 CSR_ALONE, NONZEROS = "dense of csr", "csr of nonzeros"
 OUTPUT = re.compile(r"(?P<method>\w+)(\((?P<variant>.*)\))?(\[(?P<index>\d+)\]|\.(?P<item>\d+))?")
@@ -123,6 +124,17 @@ class TensorModel:
         from tensorml.save import save
 
         save(self, Path(path))
+
+    def memory(self, method: str, rows: int) -> int:
+        """The most bytes that a call will take beyond its input, known before it runs: results and working memory.
+
+        For rows of the kind that the model was converted to first. Labels that are no numbers and containers (strings,
+        sparse matrices, DataFrames) are not in it. Raises AttributeError for a method that is not there.
+        """
+        if method not in self.methods:
+            raise AttributeError(f"the source, {self.source.name}, has no method {method!r} for inference")
+        graph = numeric(self.graph.select(*self._outputs(self._schema, method, {})))
+        return bytes_of_call(graph, rows, self.executor.tile(graph))
 
     def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""

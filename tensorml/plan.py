@@ -28,6 +28,12 @@ def bytes_per_row(graph: Graph) -> int:
     return peak
 
 
+def bytes_of_call(graph: Graph, rows: int, tile: int) -> int:
+    """The most bytes that a call takes beyond its inputs: the results, and what is alive while a tile is computed."""
+    results = sum(op.type.row_bytes() for op in graph.outputs.values())
+    return rows * results + min(rows, tile) * bytes_per_row(graph)
+
+
 def tile_rows(graph: Graph, budget: int) -> int:
     """How many rows can be computed at once within `budget` bytes; at least 1. All, if an operator needs the batch."""
     return ALL_ROWS if needs_batch(graph) else max(1, budget // max(1, bytes_per_row(graph)))

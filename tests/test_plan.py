@@ -65,3 +65,29 @@ def test_memory_beyond_input_and_output_stays_within_the_budget():
     finally:
         tracemalloc.stop()
     assert peak < 20 * MEBIBYTE  # at once, all rows would take 60,000 * 231 * 8 = 106 MiB for the products alone
+
+
+def test_a_call_says_what_it_will_take_before_it_runs(executor: str):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50_000, 20))
+    source = make_pipeline(StandardScaler(), PolynomialFeatures(2)).fit(x[:500])
+    model = tensorml.convert(source, executor=executor, memory=4 * MEBIBYTE)
+    result = model.transform(x).nbytes
+    assert result < model.memory("transform", len(x)) <= result + 4 * MEBIBYTE + 231 * 8
+    assert model.memory("transform", 1) < 231 * 8 * 6
+    with pytest.raises(AttributeError, match="has no method 'predict'"):
+        model.memory("predict", 1)
+
+
+def test_a_call_takes_no_more_than_it_says():
+    x = np.random.default_rng(0).normal(size=(60_000, 20))
+    source = make_pipeline(StandardScaler(), PolynomialFeatures(2)).fit(x[:500])
+    model = tensorml.convert(source, executor="reference", memory=16 * MEBIBYTE)
+    model.transform(x[:10])
+    tracemalloc.start()
+    try:
+        model.transform(x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * model.memory("transform", len(x)) < peak < 1.05 * model.memory("transform", len(x))
