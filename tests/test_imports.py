@@ -12,7 +12,7 @@ import tensorml
 
 ROOT = Path(__file__).parents[1]
 ML_LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost"}
-HEAVY = {"torch", "narwhals", "pandas", "polars", "rich", "scipy", "joblib", *ML_LIBRARIES}
+HEAVY = {"torch", "numba", "llvmlite", "narwhals", "pandas", "polars", "rich", "scipy", "joblib", *ML_LIBRARIES}
 LISTING = "import sys, tensorml; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 

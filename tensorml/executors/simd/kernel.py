@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
 
 SIGNATURE = types.int64(types.int64, types.int64, types.int64)
@@ -40,15 +40,24 @@ class Kernel:
         return self.compiled.address
 
 
+def numba_cache(function: Callable[..., Any]) -> FunctionCache | NullCache:
+    """Where Numba keeps machine code: beside its source, or in the user's folder; nowhere if neither can be written."""
+    try:
+        return FunctionCache(function)
+    except RuntimeError:
+        return NullCache()
+
+
+def cacheable(function: Callable[..., Any]) -> bool:
+    """Whether there is a folder for its machine code."""
+    return isinstance(numba_cache(function), FunctionCache)
+
+
 def disk_cache(function: Callable[..., Any]) -> Any:
     """Numba's cache, out of date when any file of this package changes: kernels are made of functions of several."""
-    try:
-        cache = FunctionCache(function)
-    except RuntimeError:  # no folder to write to
-        from numba.core.caching import NullCache
-
-        return NullCache()
-    cache._cache_file = IndexDataCacheFile(cache.cache_path, cache._impl.filename_base, package_digest())
+    cache: Any = numba_cache(function)
+    if isinstance(cache, FunctionCache):
+        cache._cache_file = IndexDataCacheFile(cache.cache_path, cache._impl.filename_base, package_digest())
     return cache
 
 

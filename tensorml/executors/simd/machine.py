@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, types
 
 from tensorml.executors.simd.addresses import LANES, call, load
-from tensorml.executors.simd.kernel import Kernel
+from tensorml.executors.simd.kernel import Kernel, cacheable
 from tensorml.executors.simd.threads import in_parallel
 
 CACHE = 256 * 1024  # bytes that a block of all values may take: a part of the second-level cache
@@ -166,7 +166,7 @@ class Machine:
         arena = self.stock.pop() if self.stock else Arena(self)
         for outer, words in zip((*self.inputs, *self.outputs), addresses, strict=True):
             arena.words[outer.word : outer.word + len(words)] = words
-        status = drive(arena.address, self.instructions, start, stop, self.rows)
+        status = driven(arena.address, self.instructions, start, stop, self.rows)
         self.stock.append(arena)
         return status
 
@@ -209,7 +209,6 @@ def aligned(array: np.ndarray) -> np.ndarray:
 DRIVE = types.int64(types.int64, types.int64, types.int64, types.int64, types.int64)
 
 
-@njit(DRIVE, nogil=True, cache=True)
 def drive(program: int, instructions: int, start: int, stop: int, block: int) -> int:
     """Run all instructions on the rows from start to stop, block by block. Result: the first status that is not 0."""
     for first in range(start, stop, block):
@@ -221,3 +220,6 @@ def drive(program: int, instructions: int, start: int, stop: int, block: int) ->
                 return status
             word += 8 * load(word, 1, "int64")
     return 0
+
+
+driven = njit(DRIVE, nogil=True, cache=cacheable(drive))(drive)
