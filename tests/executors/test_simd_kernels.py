@@ -13,14 +13,16 @@ import pytest
 from tensorml import ops
 from tensorml.executors.base import executor_class
 from tensorml.executors.reference import evaluate
-from tensorml.graph import Graph, Input, Op, TensorType
+from tensorml.graph import Const, Graph, Input, Op, TensorType
+from tensorml.ops.kernel import METRICS as METRICS_OF_KERNELS
 
 pytest.importorskip("numba")
 
+from tensorml.executors.simd.distance import can_search
 from tensorml.executors.simd.kernels import can
 from tensorml.executors.simd.program import SimdExecutor
 
-METRICS = [metric for metric in ops.kernel.METRICS if metric != "periodic"]
+METRICS = [metric for metric in METRICS_OF_KERNELS if metric != "periodic"]
 ROWS = (0, 1, 7, 8, 9, 63, 64, 65, 129, 5001)
 OLDER = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+sse4.2,+popcnt,+bmi,+bmi2,+avx,+sse4.1"}
 ERRORS = {np.float64: 1e-13, np.float32: 2e-5}  # of the sum of the terms' sizes
@@ -158,6 +160,92 @@ def test_one_thread_and_two_give_the_same_bits():
     np.testing.assert_array_equal(one, two)
 
 
+def search(table: np.ndarray, k: int, metric: str, ties: str, sort: str = "introsort") -> ops.Nearest:
+    """A search without a tree."""
+    none = np.empty(0, np.int64)
+    x = features(table.shape[1], np.float64)
+    nothing = np.empty((0, 0, 0))
+    return ops.Nearest(
+        x, Const(table), metric, 2.0, np.empty(0), False, k, ties, sort, "", none, none, nothing, np.empty(0)
+    )
+
+
+def assert_same_search(op: ops.Nearest, x: np.ndarray) -> None:
+    """The same rows in the same order."""
+    assert can_search(op)
+    expected = op.reference(x, op.table.value)  # pyright: ignore[reportAttributeAccessIssue]
+    np.testing.assert_array_equal(run(op, x), expected)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+@pytest.mark.parametrize("width", [1, 2, 5, 28, 200])
+def test_the_nearest_are_the_reference_s(width: int, metric: str):
+    random = np.random.default_rng(width)
+    for stored, k in ((1, 1), (5, 5), (63, 3), (64, 1), (65, 10), (300, 30), (3000, 5)):
+        table = random.normal(size=(stored, width))
+        for rows in (0, 1, 65):
+            assert_same_search(search(table, k, metric, "heap"), random.normal(size=(rows, width)))
+
+
+def test_the_nearest_of_many_rows_are_the_reference_s():
+    random = np.random.default_rng(0)
+    assert_same_search(search(random.normal(size=(700, 6)), 5, "euclidean", "heaps"), random.normal(size=(5001, 6)))
+
+
+@pytest.mark.parametrize("ties", ["index", "heap", "heaps"])
+@pytest.mark.parametrize("sort", ["introsort", "quicksort"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+def test_equal_distances_are_decided_as_the_reference_decides(metric: str, sort: str, ties: str):
+    random = np.random.default_rng(3)
+    for stored in (20, 500):
+        table = random.integers(-2, 3, size=(stored, 3)).astype(np.float64)
+        x = random.integers(-2, 3, size=(200, 3)).astype(np.float64)
+        for k in (1, 5, 15, 17):
+            assert_same_search(search(table, k, metric, ties, sort), x)
+
+
+def test_rows_of_any_size_find_their_nearest():
+    random = np.random.default_rng(4)
+    table = random.normal(size=(400, 4))
+    for scale in (1e-170, 1e-30, 1e-18, 1e-5, 1e5, 1e15, 1e25, 1e150):
+        assert_same_search(search(table * scale, 5, "euclidean", "index"), random.normal(size=(70, 4)) * scale)
+    assert_same_search(search(table + 1e7, 5, "euclidean", "index"), random.normal(size=(70, 4)) + 1e7)
+    apart = np.concatenate([table, table * 1e6])
+    assert_same_search(search(apart, 5, "euclidean", "index"), random.normal(size=(70, 4)))
+
+
+def test_rows_of_the_table_find_themselves_among_near_copies():
+    random = np.random.default_rng(5)
+    table = np.repeat(random.normal(size=(50, 7)), 20, axis=0)
+    table += random.normal(size=table.shape) * 1e-9
+    assert_same_search(search(table, 5, "euclidean", "heap"), table[::3])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("centres", [1, 7, 8, 9, 130])
+def test_the_closest_centre_is_the_reference_s(centres: int, dtype: type):
+    random = np.random.default_rng(centres)
+    for width in (1, 5, 40):
+        table = random.normal(size=(centres, width)).astype(dtype)
+        squares = Const((table * table).sum(axis=1, keepdims=True))
+        op = ops.ClosestCentre(features(width, dtype), Const(table), squares)
+        for rows in (0, 1, 65, 700):
+            x = random.normal(size=(rows, width)).astype(dtype)
+            np.testing.assert_array_equal(run(op, x), op.reference(x, table, squares.value))
+
+
+def test_equal_centres_give_the_first_and_nan_is_less_than_nothing():
+    table = np.array([[np.inf, 0], [1, 1], [0, 0], [1, 1], [0, 0]], dtype=np.float64)
+    squares = Const((table * table).sum(axis=1, keepdims=True))
+    x = np.array([[0.1, 0.0], [0.9, 1.0], [0.0, 5.0], [-1.0, 0.0], [1e308, 1e308]])
+    for first in (0, 1):
+        part = Const(squares.value[first:])
+        op = ops.ClosestCentre(features(2, np.float64), Const(table[first:]), part)
+        with np.errstate(all="ignore"):
+            expected = op.reference(x, table[first:], part.value)
+        np.testing.assert_array_equal(run(op, x), expected)
+
+
 def few_cases() -> None:
     """Some cases of everything; run apart, as an older processor."""
     for metric in METRICS:
@@ -165,6 +253,9 @@ def few_cases() -> None:
             assert_close(expansion(metric, 5, 37, 3, dtype), rows_of(130, 5, dtype))
     test_exp_is_right_where_it_underflows()
     test_small_arguments_of_the_hyperbolic_tangent_keep_their_digits()
+    test_the_nearest_are_the_reference_s(5, "euclidean")
+    test_the_nearest_are_the_reference_s(5, "manhattan")
+    test_the_closest_centre_is_the_reference_s(9, np.float32)
 
 
 def test_processors_without_avx_512_agree(tmp_path: Path):

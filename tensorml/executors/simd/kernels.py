@@ -8,7 +8,8 @@ and multiplying go side by side on processors that have units for both.
 from __future__ import annotations
 
 import math
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from tensorml.executors.simd.vectors import Lanes
 from tensorml.graph import Op
 from tensorml.ops.kernel import KernelOp
 
+Term = Callable[[Any, Any, Any], Any]
 CHUNK = 64 * 1024  # bytes of stored rows that all rows of a block meet before the next ones: a part of the L2 cache
 LOG2_E = math.log2(math.e)
 ROOTS = {"matern 0.5": 1.0, "matern 1.5": math.sqrt(3), "matern 2.5": math.sqrt(5)}
@@ -77,16 +79,19 @@ def matern(v: Lanes, metric: str, t: Any) -> Any:
     return b.select(far, decay, b.fmul(factor, decay))
 
 
-def sums(v: Lanes, metric: str, x: Any, y: Any, row: Any, features: Any, together: int) -> list[Any]:
-    """The sums over the features for one vector of rows and some stored rows, that lie beside each other at y."""
+def sums(v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: Any, together: int) -> list[Any]:
+    """The sums over the features for one vector of rows and some stored rows, that lie beside each other at y.
+
+    add: the sum with one feature more, of the sum, x and y; column: a feature of the rows.
+    """
     b = v.b
     before, loop, after = b.block, b.append_basic_block("feature"), b.append_basic_block("summed")
     b.branch(loop)
     b.position_at_end(loop)
     f = b.phi(I64)
     totals = [b.phi(v.vector) for _ in range(together)]
-    values, at = v.load(b.load(pointer(b, x, f, I64)), row), b.mul(f, constant(together))
-    added = [term(v, metric, total, values, v.each(y, b.add(at, constant(k)))) for k, total in enumerate(totals)]
+    values, at = column(f), b.mul(f, constant(together))
+    added = [add(total, values, v.each(y, b.add(at, constant(k)))) for k, total in enumerate(totals)]
     following = b.add(f, constant(1))
     b.cbranch(b.icmp_signed("<", following, features), loop, after)
     f.add_incoming(constant(0), before)
@@ -130,7 +135,9 @@ def kernels(
         px, py, pc, pn, po, first, depth, width = arguments[:8]
         v = Lanes(context, b, dtype.literal_value)
         scale, shift = v.each(pn, constant(0)), v.each(pn, constant(1))
-        totals = sums(v, name, px, py, first, depth, count)
+        totals = sums(
+            v, partial(term, v, name), lambda f: v.load(b.load(pointer(b, px, f, I64)), first), py, depth, count
+        )
         found = [value(v, name, exponent, total, scale, shift) for total in totals]
         if isinstance(outputs, types.IntegerLiteral):
             for k, kernel in enumerate(found):

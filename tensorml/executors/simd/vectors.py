@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from tensorml.executors.simd.addresses import I8, I32, LLVM, SIZES, has_avx512, pointer, splat
+from tensorml.executors.simd.addresses import I8, I32, I64, LLVM, SIZES, has_avx512, pointer, splat
 
 BITS = {"float32": 23, "float64": 52}  # of the fraction
 HIGHEST = {"float32": 127, "float64": 1023}  # the exponent's bias
@@ -58,6 +58,18 @@ class Lanes:
     def each(self, address: Any, index: Any) -> Any:
         """Element `index` in every lane."""
         return splat(self.b, self.b.load(pointer(self.b, address, index, self.element)), self.count)
+
+    def spread(self, value: Any) -> Any:
+        """One value in every lane."""
+        return splat(self.b, value, self.count)
+
+    def lower(self, x: Any, y: Any) -> Any:
+        """The lower one of each lane, y if one is NaN."""
+        return self.b.select(self.b.fcmp_ordered("<", x, y), x, y)
+
+    def mask(self, condition: Any) -> Any:
+        """The truth of each lane as the bits of a number."""
+        return self.b.zext(self.b.bitcast(condition, ir.IntType(self.count)), I64)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """A function that LLVM has for vectors."""
