@@ -216,6 +216,22 @@ def test_numbers_in_another_byte_order_are_read() -> None:
     np.testing.assert_array_equal(program({"x": array.astype(array.dtype.newbyteorder())}, 300)["out"], array + 1.0)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+def test_integers_are_compared_and_wrapped_over_their_whole_range(dtype: str) -> None:
+    limits, kind = np.iinfo(dtype), np.dtype(dtype)
+    x, y = (Input(name, TensorType(("N", 1), kind)) for name in "xy")
+    limit = Const(np.array(limits.max // 2 + 1, kind))
+    binary = (ops.Max, ops.Min, ops.Less, ops.LessOrEqual, ops.Greater, ops.GreaterOrEqual, ops.Add, ops.Sub, ops.Mul)
+    outputs = {f"{cls.__name__} {k}": cls(x, b) for cls in binary for k, b in enumerate((y, limit))}
+    values = np.array([limits.min, limits.min + 1, 0, 1, limits.max // 2, limits.max - 1, limits.max], kind)
+    first, second = (part.reshape(-1, 1) for part in np.meshgrid(values, values))
+    arrays = {"x": first, "y": second}
+    found = SimdExecutor().compile(Graph(outputs))(arrays, len(first))
+    with np.errstate(over="ignore"):
+        for name, wanted in evaluate(Graph(outputs), arrays).items():
+            np.testing.assert_array_equal(found[name], wanted, err_msg=name)
+
+
 def chain(x: Op, depth: int) -> Op:
     """Values that live long beside values that do not, and columns that are passed on without a copy."""
     kept = [x]

@@ -21,7 +21,7 @@ COMPARES = {"Less": "<", "LessOrEqual": "<=", "Greater": ">", "GreaterOrEqual": 
 FLOATS = (types.float32, types.float64)
 
 
-def arithmetic(b: ir.IRBuilder, name: str, x: Any, y: Any, real: bool) -> Any:
+def arithmetic(b: ir.IRBuilder, name: str, x: Any, y: Any, real: bool, signed: bool) -> Any:
     """One operation of two numbers of one type."""
     match name:
         case "Add":
@@ -36,14 +36,14 @@ def arithmetic(b: ir.IRBuilder, name: str, x: Any, y: Any, real: bool) -> Any:
             return b.and_(x, y)
         case "Or":
             return b.or_(x, y)
-    return extreme(b, name, x, y, real)
+    return extreme(b, name, x, y, real, signed)
 
 
-def extreme(b: ir.IRBuilder, name: str, x: Any, y: Any, real: bool) -> Any:
+def extreme(b: ir.IRBuilder, name: str, x: Any, y: Any, real: bool, signed: bool) -> Any:
     """The larger or the smaller one; NaN if either is, the first one that is. Source: numpy.maximum."""
     sign = ">=" if name == "Max" else "<="
     if not real:
-        return b.select(b.icmp_signed(sign, x, y), x, y)
+        return b.select((b.icmp_signed if signed else b.icmp_unsigned)(sign, x, y), x, y)
     keep = b.or_(b.fcmp_ordered(sign, x, y), b.fcmp_unordered("uno", x, x))
     return b.select(keep, x, y)
 
@@ -56,7 +56,7 @@ def combine(typing: Any, name: Any, x: Any, y: Any) -> Any:
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         _, a, c = arguments
         if operator not in COMPARES:
-            return arithmetic(b, operator, a, c, real)
+            return arithmetic(b, operator, a, c, real, x != types.uint8)
         whole = b.icmp_unsigned if x == types.uint8 else b.icmp_signed
         return b.zext((b.fcmp_ordered if real else whole)(COMPARES[operator], a, c), I8)
 
