@@ -18,8 +18,8 @@ from tensorml.ops.kernel import METRICS as METRICS_OF_KERNELS
 
 pytest.importorskip("numba")
 
-from tensorml.executors.simd.distance import can_search
 from tensorml.executors.simd.kernels import can
+from tensorml.executors.simd.nearest import can_search
 from tensorml.executors.simd.program import SimdExecutor
 
 METRICS = [metric for metric in METRICS_OF_KERNELS if metric != "periodic"]

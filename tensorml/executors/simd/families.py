@@ -1,6 +1,19 @@
 """All rules: a file for each family of operators, which registers them on import."""
 
-from tensorml.executors.simd import checks, distance, elementwise, index, kernels, linear, reduce, sums, trees
+from tensorml.executors.simd import checks, distance, elementwise, index, kernels, linear, nearest, reduce, sums, trees
 from tensorml.executors.simd.rules import handles, rules
 
-__all__ = ["checks", "distance", "elementwise", "handles", "index", "kernels", "linear", "reduce", "rules", "sums", "trees"]
+__all__ = [
+    "checks",
+    "distance",
+    "elementwise",
+    "handles",
+    "index",
+    "kernels",
+    "linear",
+    "nearest",
+    "reduce",
+    "rules",
+    "sums",
+    "trees",
+]
