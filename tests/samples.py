@@ -82,6 +82,17 @@ def random_trees(codes: Op, trees: int, depth: int, largest: int, seed: int = 0)
     )
 
 
+def trees_by_values(x: Op, trees: int, seed: int, *, strict: bool) -> ops.Descend:
+    """Trees on the ranks of x [N, 4] among its own special values, NaN left in two columns and right in the others."""
+    grid = np.array([-np.inf, -1.0, -1e-30, 0.0, 1e-30, 1.0, 1e30, np.inf]).astype(x.dtype)
+    grid = np.unique(grid)
+    boundaries, offsets = np.tile(grid, 4), np.arange(5) * len(grid)
+    nan = np.array([0, len(grid) + 1, 0, len(grid) + 1])
+    codes = ops.Rank(x, np.arange(4), boundaries, offsets, nan, np.dtype(np.uint8), strict)
+    found = random_trees(codes, trees, 7, len(grid), seed)
+    return ops.Descend(codes, found.column, np.maximum(found.rank, 1), found.left, found.right, found.roots)
+
+
 def leaf_sum(leaves: ops.Descend, outputs: int, dtype: type, *, grouped: bool) -> ops.LeafSum:
     """Sums of random leaves, as vectors or one number per tree, tree t to output t % outputs."""
     count = int(max(~leaves.left.min(initial=-1), ~leaves.right.min(initial=-1), ~leaves.roots.min())) + 1
@@ -258,6 +269,11 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "descend in leaves alone": (random_trees(X["code"], 3, 0, 5), 0),
     "descend 8 levels": (random_trees(X["code"], 30, 8, 5, seed=5), 0),
     "descend one tree": (random_trees(X["code"], 1, 3, 5), 0),
+    "descend by values": (trees_by_values(X["special"], 1, 1, strict=False), 0),
+    "descend by values past": (trees_by_values(X["special"], 2, 2, strict=True), 0),
+    "descend by values float32": (trees_by_values(X["special32"], 3, 3, strict=False), 0),
+    "descend by values past float32": (trees_by_values(X["special32"], 2, 4, strict=True), 0),
+    "descend by ranks": (trees_by_values(X["special"], 90, 5, strict=True), 0),
     "descend symmetric": (SYMMETRIC, 0),
     "descend symmetric deep": (SYMMETRIC_WIDE, 0),
     "leaf sum": (leaf_sum(SHALLOW, 1, np.float32, grouped=False), 0),

@@ -13,14 +13,16 @@ from tensorml.errors import GraphTypeError
 from tensorml.executors.simd.addresses import LANES
 from tensorml.graph import Op
 
-Kind = Literal["perfect", "any", "walk", "symmetric"]
+Kind = Literal["perfect", "any", "walk", "values", "symmetric"]
 
+FAN = 16  # boundaries that are compared at once
+LEVELS = 5  # of the search among them at most: 16 * 17^4 boundaries a column
 DEEPEST = 8  # levels of a tree whose leaves a byte can number
 SMALL = 6  # levels that one piece of code compares
 MOST = 2**DEEPEST
 # Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step
-# of a walk, for a level of a symmetric tree.
-PERFECT, ANY, WALK, SYMMETRIC = 0.009, 0.028, 1.7, 0.015
+# of a walk, for a level of a symmetric tree, for a step by values, for coding a value.
+PERFECT, ANY, WALK, SYMMETRIC, VALUES, CODE = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0
 NEVER = 0xFFFF  # a code that no row has
 INT32 = np.dtype(np.int32)
 
@@ -251,59 +253,104 @@ class AnyPlan(Plan):
         return self.by_place[start : self.ends[tree]].astype(INT32)
 
 
+class Numbering:
+    """The nodes of each tree level by level, so that the children of a node are neighbours: a word for each.
+
+    words: int64, left child * 2^32 + what `inner` says of a node; of a leaf its own number * 2^32 + `leaf`. starts: of
+    each tree, in them. leaves: int32, of each word the leaf, 0 for an inner node. of_inner, of_leaf: the number of each
+    inner node, and of each leaf, within its tree.
+    """
+
+    def __init__(self, shape: Shape, inner: np.ndarray, leaf: int):
+        self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
+        self.words = np.empty(self.starts[-1], np.int64)
+        self.leaves = np.zeros(self.starts[-1], INT32)
+        self.of_inner = np.zeros(len(inner) or 1, np.int64)
+        self.of_leaf = np.zeros(int(shape.leaf[0].max()) + 1, np.int64)
+        taken = np.zeros(len(shape.op.roots), np.int64)
+        for tree, node in shape.levels:
+            first, within = np.searchsorted(tree, tree), np.cumsum(node >= 0) - 1
+            own = taken[tree] + np.arange(len(tree)) - first
+            np.add.at(taken, tree, 1)
+            is_inner = node >= 0
+            left = taken[tree] + 2 * np.maximum(within - within[first] + is_inner[first] - 1, 0)
+            known, ends, place = node[is_inner], ~node[~is_inner], self.starts[tree] + own
+            self.words[place] = (own << 32) | leaf
+            self.words[place[is_inner]] = (left[is_inner] << 32) | inner[known]
+            self.leaves[place[~is_inner]] = ends
+            self.of_inner[known], self.of_leaf[ends] = own[is_inner], own[~is_inner]
+
+    def of(self, tree: int) -> slice:
+        """The nodes of a tree."""
+        return slice(self.starts[tree], self.starts[tree + 1])
+
+    def counted(self, begin: int, end: int) -> np.ndarray:
+        """Of each tree the number of its words, then these. int64."""
+        parts = [part for tree in range(begin, end) for part in self.part(tree)]
+        return np.concatenate(parts).astype(np.int64)
+
+    def part(self, tree: int) -> tuple[np.ndarray, np.ndarray]:
+        """The number of a tree's words, and these."""
+        words = self.words[self.of(tree)]
+        return np.array([len(words)]), words
+
+
 class WalkPlan(Plan):
     """Trees of any size: the first levels at once, then from node to node. A leaf has the number of its node."""
 
     kind, index = "walk", "int32"
 
     def __init__(self, shape: Shape):
-        self.shape, self.trees, self.codes, self.cost = shape, len(shape.op.roots), shape.codes, walk_cost(shape)
+        op = shape.op
+        self.trees, self.codes, self.cost = len(op.roots), shape.codes, walk_cost(shape)
         self.most = int(2 * shape.leaves.max() - 1)
-        self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
-        self.test = np.empty(self.starts[-1], np.int64)
-        self.leaf = np.zeros(self.starts[-1], INT32)
-        inner, ends = self.arrange()
+        self.numbering = Numbering(shape, (op.column.astype(np.int64) << 16) | op.rank, NEVER)
         self.depth = min(SMALL, max(1, shape.depth))
         self.heap = Heap(shape, self.depth)
-        end = self.heap.end
-        self.begin = np.where(end >= 0, inner[np.maximum(end, 0)], ends[~np.minimum(end, -1)]).astype(INT32)
-
-    def arrange(self) -> tuple[np.ndarray, np.ndarray]:
-        """Number the nodes of each tree level by level, so that the children of a node are neighbours.
-
-        Result: the number within its tree of each inner node and of each leaf.
-        """
-        op, taken = self.shape.op, np.zeros(self.trees, np.int64)
-        numbers = np.zeros(len(op.column) or 1, np.int64), np.zeros(int(self.shape.leaf[0].max()) + 1, np.int64)
-        for tree, node in self.shape.levels:
-            first = np.searchsorted(tree, tree)
-            own = taken[tree] + np.arange(len(tree)) - first
-            np.add.at(taken, tree, 1)
-            inner = node >= 0
-            within = np.cumsum(inner) - 1
-            left = taken[tree] + 2 * np.maximum(within - within[first] + inner[first] - 1, 0)
-            known = node[inner]
-            self.test[self.starts[tree] + own] = (own << 32) | NEVER
-            packed = (left[inner] << 32) | (op.column[known].astype(np.int64) << 16) | op.rank[known]
-            self.test[(self.starts[tree] + own)[inner]] = packed
-            self.leaf[(self.starts[tree] + own)[~inner]] = ~node[~inner]
-            numbers[0][known], numbers[1][~node[~inner]] = own[inner], own[~inner]
-        return numbers
+        end, numbers = self.heap.end, self.numbering
+        on_leaf = numbers.of_leaf[~np.minimum(end, -1)]
+        self.begin = np.where(end >= 0, numbers.of_inner[np.maximum(end, 0)], on_leaf).astype(INT32)
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
         """The first levels as in `Heap`, the node after each path through them, int32 [T, paths], and the nodes.
 
         These are int64: of each tree their number, then left child * 2^32 + column * 2^16 + rank of each.
         """
-        parts = []
-        for tree in range(begin, end):
-            tests = self.test[self.starts[tree] : self.starts[tree + 1]]
-            parts += [[len(tests)], tests]
-        return [*self.heap.nodes(begin, end), self.begin[begin:end], np.concatenate(parts).astype(np.int64)]
+        return [*self.heap.nodes(begin, end), self.begin[begin:end], self.numbering.counted(begin, end)]
 
     def leaves(self, tree: int) -> np.ndarray:
         """By node; 0 for an inner one."""
-        return self.leaf[self.starts[tree] : self.starts[tree + 1]]
+        return self.numbering.leaves[self.numbering.of(tree)]
+
+
+class ValuesPlan(Plan):
+    """Few trees: from node to node by the values themselves, as coding all columns would take longer."""
+
+    kind, index = "values", "int32"
+
+    def __init__(self, shape: Shape):
+        op, codes = shape.op, rank_of(shape.op)
+        self.trees, self.codes, self.cost = len(op.roots), shape.codes, values_cost(shape)
+        self.most, self.strict = int(2 * shape.leaves.max() - 1), codes.strict
+        nan_right = codes.nan[op.column] >= op.rank
+        self.numbering = Numbering(shape, (codes.source[op.column] << 16) | nan_right, 0)
+        self.threshold = np.full(len(self.numbering.words), np.nan, codes.x.dtype)
+        real = op.rank <= np.diff(codes.offsets)[op.column]
+        at = codes.offsets[op.column[real]] + op.rank[real] - 1
+        place = self.numbering.starts[shape.tree] + self.numbering.of_inner[: len(op.column)]
+        self.threshold[place[real]] = codes.boundaries[at]
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """int64: of each tree the number of its nodes, then left child * 2^32 + column * 2^16 + whether NaN goes right.
+
+        And the threshold of each, NaN for a leaf.
+        """
+        words = slice(self.numbering.starts[begin], self.numbering.starts[end])
+        return [self.numbering.counted(begin, end), self.threshold[words]]
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """By node; 0 for an inner one."""
+        return self.numbering.leaves[self.numbering.of(tree)]
 
 
 class SymmetricPlan(Plan):
@@ -346,13 +393,42 @@ def walk_cost(shape: Shape) -> float:
     """Nanoseconds a row and tree."""
     if not can_walk(shape.op):
         return np.inf
-    levels = 1.3 * float(np.log2(shape.leaves + 1).mean())
-    return PERFECT * 2**SMALL * shape.codes.itemsize + WALK * max(1.0, levels - SMALL)
+    return PERFECT * 2**SMALL * shape.codes.itemsize + WALK * max(1.0, path(shape) - SMALL)
+
+
+def values_cost(shape: Shape) -> float:
+    """Nanoseconds a row and tree."""
+    return VALUES * path(shape) if by_values(shape.op) else np.inf
+
+
+def path(shape: Shape) -> float:
+    """The compares on the way to a leaf, estimated: trees are not balanced."""
+    return 1.3 * float(np.log2(shape.leaves + 1).mean())
 
 
 def can_walk(op: ops.Descend) -> bool:
     """Whether a node fits a word."""
     return op.codes.dtype.itemsize < 4 and op.codes.columns <= NEVER and len(op.column) > 0
+
+
+def by_values(op: ops.Descend) -> bool:
+    """Whether all that nodes compare is known as thresholds."""
+    codes = op.codes
+    if not isinstance(codes, ops.Rank) or not searchable(codes) or codes.x.dtype.itemsize < 4:
+        return False
+    return codes.x.columns <= NEVER and len(op.column) > 0 and bool(op.rank.min() > 0)
+
+
+def searchable(op: Op) -> bool:
+    """Whether no column has more boundaries than the search has levels for."""
+    return isinstance(op, ops.Rank) and int(np.diff(op.offsets).max(initial=0)) <= FAN * (FAN + 1) ** (LEVELS - 1)
+
+
+def rank_of(op: ops.Descend) -> ops.Rank:
+    """What codes the values that trees compare."""
+    if not isinstance(op.codes, ops.Rank):
+        raise GraphTypeError(f"{op} does not read ranks alone")
+    return op.codes
 
 
 def descendable(op: Op) -> bool:
@@ -371,5 +447,11 @@ def plan_trees(op: Op) -> Plan:
     if not isinstance(op, ops.Descend):
         raise GraphTypeError(f"no kernel descends {op}")
     shape = Shape(op)
-    ways = ((perfect_cost, PerfectPlan), (any_cost, AnyPlan), (walk_cost, WalkPlan))
-    return min(ways, key=lambda way: way[0](shape))[1](shape)
+    trees, coding = len(op.roots), CODE * op.codes.columns
+    ways = (
+        (coding + trees * perfect_cost(shape), PerfectPlan),
+        (coding + trees * any_cost(shape), AnyPlan),
+        (coding + trees * walk_cost(shape), WalkPlan),
+        (trees * values_cost(shape), ValuesPlan),
+    )
+    return min(ways, key=lambda way: way[0])[1](shape)

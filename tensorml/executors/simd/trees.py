@@ -6,7 +6,7 @@ number of its leaf within the tree; a second kernel adds what the leaves hold, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,12 +31,10 @@ from tensorml.executors.simd.addresses import (
 )
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Buffer, Parameter, Place
-from tensorml.executors.simd.plans import SMALL, Plan, descendable, plan_trees
+from tensorml.executors.simd.plans import FAN, LEVELS, SMALL, Plan, ValuesPlan, descendable, plan_trees, searchable
 from tensorml.executors.simd.rules import handles, result, rule
 from tensorml.graph import Op
 
-FAN = 16  # boundaries that are compared at once
-LEVELS = 5  # of the search at most: 16 * 17^4 boundaries a column
 GROUP = 64  # trees whose leaves are found before they are added up
 
 
@@ -121,11 +119,6 @@ def rank(assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, 
         parameters += [place, x.columns[source], int(op.nan[k]), len(starts), address, *rest]
     kernel = ranking(op.x.dtype.name, op.dtype.name, int(op.strict))
     assembler.add(kernel, *parameters, cost=2.0 * len(op.source))
-
-
-def searchable(op: Op) -> bool:
-    """Whether no column has more boundaries than the search has levels for."""
-    return isinstance(op, ops.Rank) and int(np.diff(op.offsets).max(initial=0)) <= FAN * (FAN + 1) ** (LEVELS - 1)
 
 
 @rule(ops.Rank, accepts=searchable)
@@ -344,6 +337,26 @@ def any_trees(dtype: str) -> Kernel:
     return Kernel(kernel)
 
 
+def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any], out: Any) -> None:
+    """A loop of two steps for several rows until no node changes; then these are stored at an address, int32."""
+    before, loop, after = b.block, b.append_basic_block("levels"), b.append_basic_block("arrived")
+    b.branch(loop)
+    b.position_at_end(loop)
+    now = [b.phi(I64) for _ in begin]
+    half = [step(row, node) for row, node in enumerate(now)]
+    following = [step(row, node) for row, node in enumerate(half)]
+    moved = constant(0)
+    for node, further in zip(now, following, strict=True):
+        moved = b.or_(moved, b.xor(node, further))
+    b.cbranch(b.icmp_signed("!=", moved, constant(0)), loop, after)
+    for phi, start, end in zip(now, begin, following, strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, loop)
+    b.position_at_end(after)
+    for row, node in enumerate(following):
+        b.store(b.trunc(node, I32), pointer(b, out, constant(row), I32))
+
+
 @intrinsic
 def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, shift: Any, dtype: Any) -> Any:
     """The leaves of 8 rows in one tree, which go down together, two levels at a time, until all have arrived.
@@ -369,22 +382,7 @@ def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, 
             right = b.icmp_unsigned(">=", code, b.and_(test, constant(0xFFFF)))
             return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
 
-        before, loop, after = b.block, b.append_basic_block("levels"), b.append_basic_block("arrived")
-        b.branch(loop)
-        b.position_at_end(loop)
-        now = [b.phi(I64) for _ in range(8)]
-        half = [step(row, node) for row, node in enumerate(now)]
-        following = [step(row, node) for row, node in enumerate(half)]
-        moved = constant(0)
-        for node, further in zip(now, following, strict=True):
-            moved = b.or_(moved, b.xor(node, further))
-        b.cbranch(b.icmp_signed("!=", moved, constant(0)), loop, after)
-        for phi, start, end in zip(now, first, following, strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(end, loop)
-        b.position_at_end(after)
-        for row, node in enumerate(following):
-            b.store(b.trunc(node, I32), pointer(b, to, constant(row), I32))
+        go_down(b, first, step, to)
         return context.get_dummy_value()
 
     return types.void(codes, tests, begin, paths, out, shift, dtype), generate
@@ -411,6 +409,50 @@ def walking(depth: int, dtype: str, size: int) -> Kernel:
             offsets += 4 * inner
             ranks += size * inner
             begin += 4 * (inner + 1)
+            nodes += 8 * (1 + load(nodes, 0, "int64"))
+        return 0
+
+    return Kernel(kernel)
+
+
+@intrinsic
+def walk_values(
+    typing: Any, places: Any, row: Any, tests: Any, thresholds: Any, out: Any, strict: Any, dtype: Any
+) -> Any:
+    """As `walk`, by the values of 8 rows from `row` on. places: the address of the columns' places."""
+    name, sign = dtype.literal_value, ">" if strict.literal_value else ">="
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        columns, first, nodes, limits, to = arguments[:5]
+
+        def step(r: int, node: Any) -> Any:
+            test = b.load(pointer(b, nodes, node, I64))
+            limit = b.load(pointer(b, limits, node, LLVM[name]))
+            column = b.load(pointer(b, columns, b.and_(b.lshr(test, constant(16)), constant(0xFFFF)), I64))
+            value = b.load(pointer(b, column, b.add(first, constant(r)), LLVM[name]))
+            nan = b.and_(b.fcmp_unordered("uno", value, value), b.trunc(test, ir.IntType(1)))
+            right = b.or_(b.fcmp_ordered(sign, value, limit), nan)
+            return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
+
+        go_down(b, [constant(0)] * 8, step, b.add(to, b.mul(first, constant(4))))
+        return context.get_dummy_value()
+
+    return types.void(places, row, tests, thresholds, out, strict, dtype), generate
+
+
+@cache
+def walking_values(dtype: str, size: int, strict: int) -> Kernel:
+    """Parameters: trees, addresses of nodes and thresholds as in `plans.ValuesPlan.nodes`, columns; places of these, of
+    the leaves.
+    """
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        nodes, thresholds, places = load(p, 1, "int64"), load(p, 2, "int64"), p + 32
+        for t in range(load(p, 0, "int64")):
+            out = load(places, load(p, 3, "int64") + t, "int64")
+            for r in range(0, rows, 8):
+                walk_values(places, r, nodes + 8, thresholds, out, strict, dtype)
+            thresholds += size * load(nodes, 0, "int64")
             nodes += 8 * (1 + load(nodes, 0, "int64"))
         return 0
 
@@ -469,38 +511,40 @@ def naming(index: str) -> Kernel:
     return Kernel(kernel)
 
 
-def descend(assembler: Assembler, plan: Plan, codes: Place, jump: int, begin: int, end: int) -> list[Place]:
-    """Add the instruction that finds the leaves of some trees. Result: where they are, of each tree."""
-    size = np.dtype(plan.index).itemsize
-    trees = end - begin
-    room = assembler.reserve(trees * size)
-    leaves = [Place(room.unit + t * size) for t in range(trees)]
-    dtype = plan.codes.name
-    nodes = [assembler.constant(array) for array in plan.nodes(begin, end)]
+def way_down(plan: Plan) -> tuple[Kernel, int, tuple[int, ...]]:
+    """The kernel of a plan, the bytes a row of the room that it takes, and the numbers that it is told after that."""
+    dtype, size = plan.codes.name, plan.codes.itemsize
     match plan.kind:
         case "perfect" if plan.depth <= SMALL:
-            kernel = perfect_trees(plan.depth, dtype, plan.codes.itemsize)
-            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+            return perfect_trees(plan.depth, dtype, size), 0, ()
         case "perfect":
-            values = assembler.reserve(2 ** (plan.depth - SMALL))
-            kernel = stacked_trees(plan.depth - SMALL, dtype, plan.codes.itemsize)
-            parameters = (trees, *nodes, assembler.place(values), *leaves)
-            assembler.add(kernel, codes, jump, *parameters, cost=plan.cost * trees)
-            assembler.release(values)
+            return stacked_trees(plan.depth - SMALL, dtype, size), 2 ** (plan.depth - SMALL), ()
         case "symmetric":
-            kernel = symmetric_trees(plan.depth, dtype)
-            assembler.add(kernel, codes, jump, trees, *nodes, *leaves, cost=plan.cost * trees)
+            return symmetric_trees(plan.depth, dtype), 0, ()
         case "walk":
-            paths = assembler.reserve(1)
-            kernel = walking(plan.depth, dtype, plan.codes.itemsize)
-            parameters = (trees, *nodes, assembler.place(paths), *leaves)
-            assembler.add(kernel, codes, jump, *parameters, cost=plan.cost * trees)
-            assembler.release(paths)
-        case _:
-            values = assembler.reserve(2 * plan.most)
-            parameters = (trees, *nodes, assembler.place(values), plan.most)
-            assembler.add(any_trees(dtype), codes, jump, *parameters, *leaves, cost=plan.cost * trees)
-            assembler.release(values)
+            return walking(plan.depth, dtype, size), 1, ()
+    return any_trees(dtype), 2 * plan.most, (plan.most,)
+
+
+def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin: int, end: int) -> list[Place]:
+    """Add the instruction that finds the leaves of some trees. Result: where they are, of each tree.
+
+    given: the codes and the bytes from one group of rows to the next; to a `ValuesPlan` the columns of x.
+    """
+    trees, size = end - begin, np.dtype(plan.index).itemsize
+    found = assembler.reserve(trees * size)
+    leaves = [Place(found.unit + t * size) for t in range(trees)]
+    nodes = [assembler.constant(array) for array in plan.nodes(begin, end)]
+    if isinstance(plan, ValuesPlan):
+        kernel = walking_values(plan.threshold.dtype.name, plan.threshold.itemsize, int(plan.strict))
+        assembler.add(kernel, trees, *nodes, len(given), *given, *leaves, cost=plan.cost * trees)
+        return leaves
+    kernel, bytes_, told = way_down(plan)
+    room = assembler.reserve(bytes_) if bytes_ else None
+    rest = (assembler.place(room), *told) if room else ()
+    assembler.add(kernel, *given, trees, *nodes, *rest, *leaves, cost=plan.cost * trees)
+    if room:
+        assembler.release(room)
     return leaves
 
 
@@ -509,14 +553,16 @@ def descend_all(
 ) -> Iterator[tuple[int, list[Place]]]:
     """Add codes and descents, some trees at a time: the first of these, and where their leaves are until the next."""
     (codes,) = op.operands
-    room = grouped_codes(assembler, codes, blocks)
+    room = None if isinstance(plan, ValuesPlan) else grouped_codes(assembler, codes, blocks)
     jump = LANES * codes.columns * codes.dtype.itemsize
+    given = (assembler.place(room), jump) if room else blocks[0].columns
     for begin in range(0, plan.trees, GROUP):
         end = min(begin + GROUP, plan.trees)
-        leaves = descend(assembler, plan, assembler.place(room), jump, begin, end)
+        leaves = descend(assembler, plan, given, begin, end)
         yield begin, leaves
         assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
-    assembler.release(room)
+    if room:
+        assembler.release(room)
 
 
 @rule(ops.Descend, ops.DescendSymmetric, accepts=descendable, reads=code_sources)
