@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from numba import types
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import I8, intrinsic, load, store
-from tensorml.executors.simd.functions import FUNCTIONS, function
+from tensorml.executors.simd.functions import REDUCED, SERIES, SIMPLE, function, series
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Parameter
 from tensorml.executors.simd.rules import result, rule
@@ -101,6 +102,26 @@ def unary(name: str, dtype: str, made: str) -> Kernel:
 
 
 @cache
+def by_series(name: str, dtype: str, lanes: int) -> Kernel:
+    """Parameters: columns; of each the places of result and x, which are not the same. lanes: of 64 bytes."""
+
+    def kernel(p: int, start: int, rows: int) -> int:
+        for c in range(load(p, 0, "int64")):
+            out, x = load(p, 1 + 2 * c, "int64"), load(p, 2 + 2 * c, "int64")
+            far = 0
+            for r in range(0, rows, lanes):
+                far |= series(name, x, out, r, dtype)
+            if far != 0:
+                for r in range(rows):
+                    value = float(load(x, r, dtype))
+                    if REDUCED < abs(value) < math.inf:
+                        store(out, r, math.sin(value) if name == "Sin" else math.cos(value), dtype)
+        return 0
+
+    return Kernel(kernel)
+
+
+@cache
 def conversion(dtype: str, made: str) -> Kernel:
     """Parameters: columns; of each the places of result and x."""
 
@@ -169,11 +190,20 @@ def binary_rule(assembler: Assembler, op: ops.Add, x: Block | Const, y: Block | 
     return block
 
 
-@rule(*FUNCTIONS)
+@rule(*SIMPLE)
 def unary_rule(assembler: Assembler, op: ops.Neg, x: Block) -> Block:
     """A function of one operand."""
     block = result(assembler, op)
     kernel = unary(type(op).__name__, op.x.dtype.name, op.dtype.name)
+    assembler.add(kernel, *interleaved(block, list(x.columns)), cost=0.5 * len(block.columns))
+    return block
+
+
+@rule(*SERIES)
+def series_rule(assembler: Assembler, op: ops.Exp, x: Block) -> Block:
+    """A function of one operand that is computed by a series."""
+    block = result(assembler, op)
+    kernel = by_series(type(op).__name__, op.dtype.name, 64 // op.dtype.itemsize)
     assembler.add(kernel, *interleaved(block, list(x.columns)), cost=0.5 * len(block.columns))
     return block
 

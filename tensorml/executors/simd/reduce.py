@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
 from tensorml.executors.simd.elementwise import combine
-from tensorml.executors.simd.functions import function
+from tensorml.executors.simd.functions import series
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block
 from tensorml.executors.simd.rules import result, rule
@@ -86,8 +87,11 @@ def arg_max_rule(assembler: Assembler, op: ops.ArgMax, x: Block) -> Block:
 
 
 @cache
-def softmax(dtype: str) -> Kernel:
-    """Parameters: places of room for two columns, columns, places of each column of result and x."""
+def shifting(dtype: str, lanes: int) -> Kernel:
+    """exp(x - the largest one), and their sum. Parameters: as of `softmax_rule`, `pairs` at the end.
+
+    Each column's difference stays in the first or second room.
+    """
 
     def kernel(p: int, first: int, rows: int) -> int:
         top, total, count = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
@@ -99,26 +103,98 @@ def softmax(dtype: str) -> Kernel:
         for c in range(count):
             out, x = load(p, 3 + 2 * c, "int64"), load(p, 4 + 2 * c, "int64")
             for r in range(rows):
-                value = function("Exp", combine("Sub", load(x, r, dtype), load(top, r, dtype)))
-                store(out, r, value, dtype)
-                store(total, r, value if c == 0 else combine("Add", load(total, r, dtype), value), dtype)
-        for c in range(count):
-            out = load(p, 3 + 2 * c, "int64")
+                store(out, r, combine("Sub", load(x, r, dtype), load(top, r, dtype)), dtype)
+            for r in range(0, rows, lanes):
+                series("Exp", out, out, r, dtype)
             for r in range(rows):
-                store(out, r, combine("Div", load(out, r, dtype), load(total, r, dtype)), dtype)
+                value = load(out, r, dtype)
+                store(total, r, value if c == 0 else combine("Add", load(total, r, dtype), value), dtype)
         return 0
 
     return Kernel(kernel)
 
 
-@rule(ops.Softmax)
+@cache
+def ending(name: str, dtype: str, lanes: int) -> Kernel:
+    """The end of `Softmax` and `LogSoftmax`. Parameters: as `shifting`."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        top, total, count = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        if name == "LogSoftmax":
+            for r in range(0, rows, lanes):
+                series("Log", total, total, r, dtype)
+        for c in range(count):
+            out, x = load(p, 3 + 2 * c, "int64"), load(p, 4 + 2 * c, "int64")
+            for r in range(rows):
+                if name == "Softmax":
+                    store(out, r, combine("Div", load(out, r, dtype), load(total, r, dtype)), dtype)
+                else:
+                    value = combine("Sub", load(x, r, dtype), load(top, r, dtype))
+                    store(out, r, combine("Sub", value, load(total, r, dtype)), dtype)
+        return 0
+
+    return Kernel(kernel)
+
+
+@rule(ops.Softmax, ops.LogSoftmax)
 def softmax_rule(assembler: Assembler, op: ops.Softmax, x: Block) -> Block:
-    """Three passes over the block."""
+    """Parameters of both instructions: room for the largest ones and the sums; columns, places of result and x."""
     block = result(assembler, op)
     room = [assembler.reserve(x.dtype.itemsize) for _ in range(2)]
     pairs = [place for pair in zip(block.columns, x.columns, strict=True) for place in pair]
     parameters = (*(assembler.place(piece) for piece in room), len(x.columns), *pairs)
-    assembler.add(softmax(op.dtype.name), *parameters, cost=1.0 * len(x.columns))
+    lanes = 64 // op.dtype.itemsize
+    assembler.add(shifting(op.dtype.name, lanes), *parameters, cost=0.8 * len(x.columns))
+    assembler.add(ending(type(op).__name__, op.dtype.name, lanes), *parameters, cost=0.2 * len(x.columns))
+    for piece in room:
+        assembler.release(piece)
+    return block
+
+
+@cache
+def log_sum_exp(dtype: str, lanes: int) -> Kernel:
+    """Parameters: places of the result, of the largest ones, of room for two more; columns, their places."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        out, top = load(p, 0, "int64"), load(p, 1, "int64")
+        most, room = load(p, 2, "int64"), load(p, 3, "int64")
+        for r in range(rows):
+            store(out, r, 0, dtype)
+            store(most, r, 0, dtype)
+        for c in range(load(p, 4, "int64")):
+            x = load(p, 5 + c, "int64")
+            for r in range(rows):
+                value, peak = load(x, r, dtype), load(top, r, dtype)
+                store(room, r, -math.inf if value == peak else value - (peak if abs(peak) < math.inf else 0.0), dtype)
+                store(most, r, load(most, r, dtype) + (1.0 if value == peak else 0.0), dtype)
+            for r in range(0, rows, lanes):
+                series("Exp", room, room, r, dtype)
+            for r in range(rows):
+                store(out, r, load(out, r, dtype) + load(room, r, dtype), dtype)
+        for r in range(rows):
+            rest = load(out, r, dtype)
+            shared = combine("Div", rest, load(most, r, dtype))
+            store(out, r, rest if rest == 0 else shared, dtype)
+        for r in range(0, rows, lanes):
+            series("Log1p", out, out, r, dtype)
+            series("Log", most, most, r, dtype)
+        for r in range(rows):
+            store(out, r, combine("Add", load(out, r, dtype), load(most, r, dtype)), dtype)
+            store(out, r, combine("Add", load(out, r, dtype), load(top, r, dtype)), dtype)
+        return 0
+
+    return Kernel(kernel)
+
+
+@rule(ops.LogSumExp)
+def log_sum_exp_rule(assembler: Assembler, op: ops.LogSumExp, x: Block) -> Block:
+    """In the order of the reference."""
+    block = result(assembler, op)
+    room = [assembler.reserve(x.dtype.itemsize) for _ in range(3)]
+    parameters = (block.columns[0], *map(assembler.place, room), len(x.columns), *x.columns)
+    kernel = log_sum_exp(op.dtype.name, 64 // op.dtype.itemsize)
+    fold(assembler, "Max", x, Block((assembler.place(room[0]),), x.dtype, ()))
+    assembler.add(kernel, *parameters, cost=1.0 * len(x.columns))
     for piece in room:
         assembler.release(piece)
     return block
