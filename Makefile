@@ -56,8 +56,12 @@ lint: .venv/.installed  ## Style, format and types
 	$(VENV)/pyright --pythonpath $(VENV)/python
 
 .PHONY: bench-quick
-bench-quick: .venv-bench/.installed  ## Ratios to the source library, Hummingbird and onnxruntime, as a table
+bench-quick: .venv-bench/.installed  ## Ratios to the source libraries and the peers, as tables
 	$(BENCH)/python -m benchmarks.quick $(QUICK)
+
+.PHONY: bench-page
+bench-page: .venv-bench/.installed  ## Everything that is measured, into docs/benchmarks.md; a quarter of an hour
+	$(BENCH)/python -m benchmarks.page $(PAGE)
 
 .PHONY: bench
 bench: .venv-bench/.installed  ## A short run of the asv suites, and their pages

@@ -1,4 +1,4 @@
-"""The memory that a prediction takes beyond its input and output: `python -m benchmarks.memory CASE EXECUTOR ROWS`.
+"""The memory that a prediction takes beyond its input and output: `python -m benchmarks.memory CASE CONTESTANT ROWS`.
 
 A process of its own for each measurement, since a process's peak is of all that it ever did.
 """
@@ -14,27 +14,26 @@ ROOT = Path(__file__).parent.parent
 STATUS = Path("/proc/self/status")
 
 
-def peak_beyond(case: str, executor: str, rows: int) -> int:
+def peak_beyond(case: str, contestant: str, rows: int) -> int:
     """The bytes at the peak of a prediction beyond input and output, measured in a new process.
 
     Raises RuntimeError with the last line of that process's errors if it fails.
     """
-    command = [sys.executable, "-m", "benchmarks.memory", case, executor, str(rows)]
+    command = [sys.executable, "-m", "benchmarks.memory", case, contestant, str(rows)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if process.returncode:
         raise RuntimeError((process.stderr.strip().splitlines() or ["it was killed"])[-1])
     return int(process.stdout)
 
 
-def measure(case: str, executor: str, rows: int) -> int:
+def measure(case: str, contestant: str, rows: int) -> int:
     """The same in this process, after a small prediction that loads whatever is loaded on first use."""
-    import tensorml
     from benchmarks.models import CASES, load
+    from benchmarks.peers import SAMPLE, contestants
 
-    model = load(CASES[case])
-    call = getattr(tensorml.convert(model, executor=executor), CASES[case].method)
     x = CASES[case].features(rows)
-    call(x[:1000])
+    call = contestants()[contestant].prepare(CASES[case], load(CASES[case]), x[:SAMPLE])
+    call(x[:SAMPLE])
     release()
     before = resident()
     result = call(x)

@@ -6,6 +6,7 @@ A model is fitted once and then kept in `benchmarks/.asv/models`, since fitting 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import platform
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import joblib
 import numpy as np
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -31,6 +33,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.feature_selection import SelectKBest
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -52,7 +55,7 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
-from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
@@ -63,8 +66,11 @@ FOLDER = Path(__file__).parent / ".asv"
 # All contestants may use as many, else ratios compare machines.
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
-Family = Literal["dense", "trees", "pipeline", "breadth"]
+# What a target speaks of. boosted: at most depth 6 or 64 leaves; deep: depth 8 to 10; libsvm: support vectors.
+Family = Literal["linear", "pipeline", "boosted", "deep", "forests", "libsvm", "breadth"]
+TREES: tuple[Family, ...] = ("boosted", "deep", "forests")
 FEW = 2_000  # rows that models are fitted on that keep them all
+PAIRS = 20_000  # rows that those predict at most, where a source takes a minute for more
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Case:
     """A model to measure.
 
     make: the unfitted model. method: what is called on it. fit_rows: how many rows it is fitted on.
-    classes: of the target; 0 for regression. missing: the share of NaN among its features.
+    classes: of the target; 0 for regression. missing: the share of NaN among its features. most_rows: to predict.
     """
 
     name: str
@@ -82,6 +88,7 @@ class Case:
     fit_rows: int = ROWS
     classes: int = 2
     missing: float = 0.0
+    most_rows: int = 10**9
 
     def features(self, rows: int) -> np.ndarray:
         """The first rows to predict: [rows, FEATURES] float32."""
@@ -128,7 +135,32 @@ def breadth(
     make: Callable[[], Any], method: str, classes: int = 2, fit_rows: int = 20_000, missing: float = 0.0
 ) -> Case:
     """A case of a family of mathematics, by the name of its class."""
-    return Case(type(make()).__name__, "breadth", make, method, fit_rows, classes, missing)
+    most = PAIRS if fit_rows <= FEW else 10**9
+    return Case(type(make()).__name__, "breadth", make, method, fit_rows, classes, missing, most)
+
+
+def support_vectors(make: Callable[[], Any], method: str, classes: int = 2, name: str = "") -> Case:
+    """A case of a model that libsvm predicts, by the name of its class."""
+    return Case(name or type(make()).__name__, "libsvm", make, method, FEW, classes, most_rows=PAIRS)
+
+
+def catboost(trees: int, depth: int) -> Callable[[], Any]:
+    """A CatBoost classifier of so many trees, which are symmetric."""
+    return lambda: CatBoostClassifier(
+        iterations=trees, depth=depth, random_seed=0, verbose=False, allow_writing_files=False
+    )
+
+
+def leaves(trees: int, leaves: int) -> Callable[[], Any]:
+    """An XGBoost classifier of so many trees, grown leaf by leaf."""
+    return lambda: XGBClassifier(
+        n_estimators=trees,
+        max_depth=0,
+        max_leaves=leaves,
+        grow_policy="lossguide",
+        tree_method="hist",
+        random_state=0,
+    )
 
 
 BREADTH = (
@@ -143,8 +175,6 @@ BREADTH = (
     breadth(NearestCentroid, "predict", 5),
     breadth(KNeighborsClassifier, "predict_proba", 5, FEW),
     breadth(lambda: KNNImputer(), "transform", 2, 500, 0.02),
-    breadth(SVC, "decision_function", 2, FEW),
-    breadth(SVR, "predict", 0, FEW),
     breadth(lambda: KernelRidge(kernel="rbf"), "predict", 0, FEW),
     breadth(GaussianProcessRegressor, "predict", 0, FEW),
     breadth(lambda: KernelPCA(8, kernel="rbf"), "transform", 2, FEW),
@@ -163,29 +193,66 @@ BREADTH = (
     breadth(lambda: AdaBoostClassifier(random_state=0), "predict_proba"),
 )
 
+SUPPORT_VECTORS = (
+    support_vectors(SVC, "predict"),
+    support_vectors(SVC, "predict", 5, "SVC, 5 classes"),
+    support_vectors(SVR, "predict", 0),
+    support_vectors(NuSVC, "predict"),
+    support_vectors(OneClassSVM, "decision_function"),
+)
+
+MANY_LEAVES = Case("XGBoost, 1,000 trees of 64 leaves", "boosted", leaves(1000, 64), fit_rows=20_000)
+SMALL_FOREST = Case(
+    "RandomForest, 10 trees of depth 6",
+    "forests",
+    lambda: RandomForestClassifier(10, max_depth=6, random_state=0),
+    fit_rows=20_000,
+)
+TREE_CASES = (
+    Case("XGBoost, 100 trees of depth 6", "boosted", xgboost(100, 6)),
+    Case("XGBoost, 100 trees of depth 6, 5 classes", "boosted", xgboost(20, 6), classes=5),
+    MANY_LEAVES,
+    Case("LightGBM, 100 trees of 31 leaves", "boosted", lambda: LGBMClassifier(random_state=0, verbose=-1)),
+    Case(
+        "LightGBM, 100 trees of 64 leaves",
+        "boosted",
+        lambda: LGBMClassifier(num_leaves=64, random_state=0, verbose=-1),
+    ),
+    Case("CatBoost, 500 trees of depth 6", "boosted", catboost(500, 6)),
+    Case("GradientBoosting", "boosted", lambda: GradientBoostingClassifier(random_state=0), fit_rows=20_000),
+    Case("HistGradientBoosting", "boosted", lambda: HistGradientBoostingClassifier(random_state=0)),
+    Case("XGBoost, 500 trees of depth 8", "deep", xgboost(500, 8)),
+    # 20,000 rows give about 4,000 nodes a tree, as many as 3,000 rows do in a regression.
+    Case(
+        "RandomForest, 100 trees",
+        "forests",
+        lambda: RandomForestClassifier(random_state=0),
+        fit_rows=20_000,
+    ),
+    Case(
+        "RandomForest regressor, 100 trees",
+        "forests",
+        lambda: RandomForestRegressor(random_state=0),
+        method="predict",
+        fit_rows=3_000,
+        classes=0,
+    ),
+    SMALL_FOREST,
+    Case("DecisionTree", "breadth", lambda: DecisionTreeClassifier(random_state=0)),
+)
+
 CASES = {
     case.name: case
     for case in (
-        Case("LogisticRegression", "dense", logistic),
-        Case("LogisticRegression, 5 classes", "dense", logistic, classes=5),
-        Case("StandardScaler + LogisticRegression", "dense", lambda: logistic(StandardScaler())),
-        Case("Ridge", "dense", Ridge, method="predict", classes=0),
-        Case("LinearSVC", "dense", lambda: LinearSVC(random_state=0), method="predict"),
-        Case("SGDClassifier", "dense", lambda: SGDClassifier(loss="log_loss", random_state=0)),
-        Case("PCA to 8", "dense", lambda: PCA(8, random_state=0), method="transform"),
-        Case("DecisionTree", "trees", lambda: DecisionTreeClassifier(random_state=0)),
-        # 20,000 rows give about 4,000 nodes a tree.
-        Case(
-            "RandomForest, 100 trees",
-            "trees",
-            lambda: RandomForestClassifier(random_state=0),
-            fit_rows=20_000,
-        ),
-        Case("GradientBoosting", "trees", lambda: GradientBoostingClassifier(random_state=0), fit_rows=20_000),
-        Case("HistGradientBoosting", "trees", lambda: HistGradientBoostingClassifier(random_state=0)),
-        Case("XGBoost, 100 trees of depth 6", "trees", xgboost(100, 6)),
-        Case("XGBoost, 500 trees of depth 8", "trees", xgboost(500, 8)),
-        Case("LightGBM, 100 trees of 31 leaves", "trees", lambda: LGBMClassifier(random_state=0, verbose=-1)),
+        Case("LogisticRegression", "linear", logistic),
+        Case("LogisticRegression, 5 classes", "linear", logistic, classes=5),
+        Case("StandardScaler + LogisticRegression", "linear", lambda: logistic(StandardScaler())),
+        Case("Ridge", "linear", Ridge, method="predict", classes=0),
+        Case("LinearSVC", "linear", lambda: LinearSVC(random_state=0), method="predict"),
+        Case("SGDClassifier", "linear", lambda: SGDClassifier(loss="log_loss", random_state=0)),
+        Case("PCA to 8", "linear", lambda: PCA(8, random_state=0), method="transform"),
+        *TREE_CASES,
+        *SUPPORT_VECTORS,
         Case(
             "SimpleImputer + StandardScaler + LogisticRegression",
             "pipeline",
@@ -203,42 +270,53 @@ CASES = {
     )
 }
 
-MANY_LEAVES = Case(
-    "XGBoost, 1,000 trees of 64 leaves",
-    "trees",
-    lambda: XGBClassifier(
-        n_estimators=1000, max_depth=0, max_leaves=64, grow_policy="lossguide", tree_method="hist", random_state=0
-    ),
-    fit_rows=20_000,
-)
+
+def scaled(trees: int, depth: int) -> Case:
+    """The case of a curve over the number of trees, or their depth."""
+    return Case(f"XGBoost, {trees:,} trees of depth {depth}", "boosted", xgboost(trees, depth), fit_rows=20_000)
 
 
 def load(case: Case) -> Any:
     """The fitted model of a case, from the cache if it was fitted before with the same versions and settings."""
-    path = FOLDER / "models" / f"{digest(case)}.joblib"
+    return threaded(kept(f"{digest(case)}.joblib", lambda: fit(case, case.make())))
+
+
+def kept(name: str, make: Callable[[], Any]) -> Any:
+    """What was made under this name in an earlier run, or is made now."""
+    path = FOLDER / "models" / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent)
         os.close(handle)
-        joblib.dump(fit(case), temporary)
+        joblib.dump(make(), temporary)
         os.replace(temporary, path)
-    model = joblib.load(path)
-    threaded = isinstance(model, RandomForestClassifier | XGBClassifier | LGBMClassifier)
-    return model.set_params(n_jobs=THREADS) if threaded else model
+    return joblib.load(path)
 
 
-def fit(case: Case) -> Any:
-    """The model of a case, fitted."""
+def threaded(model: Any) -> Any:
+    """The model, which may use as many threads as everyone."""
+    takes_jobs = isinstance(model, RandomForestClassifier | RandomForestRegressor | XGBClassifier | LGBMClassifier)
+    return model.set_params(n_jobs=THREADS) if takes_jobs else model
+
+
+def fit(case: Case, model: Any) -> Any:
+    """A model, fitted on the rows of a case."""
     x = case.features(case.fit_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence does not matter here
-        return case.make().fit(x, target(x, case.classes))
+        return model.fit(x, target(x, case.classes))
 
 
 def digest(case: Case) -> str:
-    """A name for a fitted model: of this file and the versions of all that has a part in the fit."""
-    versions = [version(name) for name in ("scikit-learn", "xgboost", "lightgbm", "numpy", "scipy", "joblib")]
-    source = Path(__file__).read_text(encoding="utf-8")
-    return hashlib.sha256("\n".join([case.name, platform.python_version(), *versions, source]).encode()).hexdigest()[
-        :16
+    """A name for a fitted model: of its options, its data, and the versions of all that has a part in the fit."""
+    packages = ("scikit-learn", "xgboost", "lightgbm", "catboost", "numpy", "scipy", "joblib")
+    model = case.make()
+    parts = [
+        type(model).__name__,
+        str(model.get_params()),
+        f"{case.fit_rows} {case.classes} {case.missing} {FEATURES}",
+        inspect.getsource(features) + inspect.getsource(target),
+        platform.python_version(),
+        *(version(name) for name in packages),
     ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

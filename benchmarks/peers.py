@@ -1,14 +1,18 @@
-"""Who predicts: the source library, each executor of this project, Hummingbird and onnxruntime, behind one call.
+"""Who predicts: the source library, each executor of this project, and the peers, behind one call.
 
 A contestant is asked to `prepare` a model and returns a function of the rows. A peer that is not installed, refuses or
-crashes is shown with that reason; one that answers wrongly is shown with its error.
+crashes is shown with that reason; one that answers wrongly is shown with its error; one that had to fit a model of the
+same class and options by itself is shown as `Refitted`, and its answers are not compared.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from time import perf_counter
 from typing import Any
@@ -16,16 +20,20 @@ from typing import Any
 import numpy as np
 
 import tensorml
-from benchmarks.models import THREADS
+from benchmarks.models import THREADS, Case
 
 Call = Callable[[np.ndarray], Any]
-Prepare = Callable[[Any, np.ndarray, str], Call]
+Prepare = Callable[[Case, Any, np.ndarray], Call]
 
 SOURCE = "source"
 ORACLE = "reference"
+INTELEX = "scikit-learn-intelex"
 HUMMINGBIRD = "Hummingbird torch"
 HUMMINGBIRD_JIT = "Hummingbird torch.jit"
 ONNXRUNTIME = "onnxruntime"
+GTIL = "treelite gtil"
+TL2CGEN = "tl2cgen"
+SAMPLE = 1000  # rows that a peer may look at to convert
 
 
 class RefusedError(Exception):
@@ -33,26 +41,51 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
+class Refitted:
+    """A call of a model of the same class and options that the peer fitted by itself: it cannot take a fitted one."""
+
+    call: Call
+
+    def __call__(self, x: np.ndarray) -> Any:
+        return self.call(x)
+
+
+@dataclass(frozen=True)
 class Contestant:
-    """name: as shown. ours: an executor of this project. prepare: (model, X, method) -> function of the rows."""
+    """name: as shown. ours: an executor of this project. prepare: (case, fitted model, X) -> function of the rows."""
 
     name: str
     prepare: Prepare
     ours: bool = False
 
 
-def source(model: Any, X: np.ndarray, method: str) -> Call:
-    """The library itself."""
-    return getattr(model, method)
+@dataclass(frozen=True)
+class Ready:
+    """A contestant that took a model: its function of the rows, seconds to convert, seconds of the first call."""
+
+    call: Call
+    conversion: float
+    first: float
+
+
+def source(case: Case, model: Any, X: np.ndarray) -> Call:
+    """The library itself. CatBoost is told the number of threads in the call, where alone it listens."""
+    method = getattr(model, case.method)
+    return partial(method, thread_count=THREADS) if library(model) == "catboost" else method
+
+
+def library(model: Any) -> str:
+    """The root module of a model's class."""
+    return type(model).__module__.partition(".")[0]
 
 
 def executor(name: str) -> Prepare:
     """An executor of this project."""
 
-    def prepare(model: Any, X: np.ndarray, method: str) -> Call:
+    def prepare(case: Case, model: Any, X: np.ndarray) -> Call:
         use_threads()
         try:
-            return getattr(tensorml.convert(model, executor=name), method)
+            return getattr(tensorml.convert(model, executor=name), case.method)
         except tensorml.TensorMLError as error:
             raise RefusedError(f"refused: {error}") from error
 
@@ -69,74 +102,128 @@ def use_threads() -> None:
 def hummingbird(backend: str) -> Prepare:
     """Hummingbird. It sets torch's number of threads for the whole process, which is put right again."""
 
-    def prepare(model: Any, X: np.ndarray, method: str) -> Call:
+    def prepare(case: Case, model: Any, X: np.ndarray) -> Call:
         try:
-            container = import_module("hummingbird.ml").convert(model, backend, X[:1000])
+            container = import_module("hummingbird.ml").convert(model, backend, X)
         finally:
             use_threads()
-        if not hasattr(container, method):
-            raise RefusedError(f"has no {method}")
-        return getattr(container, method)
+        if not hasattr(container, case.method):
+            raise RefusedError(f"has no {case.method}")
+        return getattr(container, case.method)
 
     return prepare
 
 
-def onnxruntime(model: Any, X: np.ndarray, method: str) -> Call:
-    """onnxruntime, on what skl2onnx or, for XGBoost, onnxmltools writes."""
-    library = import_module("onnxruntime")
-    options = library.SessionOptions()
+def onnxruntime(case: Case, model: Any, X: np.ndarray) -> Call:
+    """onnxruntime, on what skl2onnx, onnxmltools or CatBoost writes."""
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    session = library.InferenceSession(
-        onnx_model(model, X).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    content = onnx_model(model, X).SerializeToString()
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0].name
     outputs = session.get_outputs()
-    name = outputs[1 if method in ("predict_proba", "decision_function") else 0].name
+    name = outputs[1 if case.method in ("predict_proba", "decision_function") and len(outputs) > 1 else 0].name
     return lambda x: session.run([name], {feed: x})[0]
 
 
 def onnx_model(model: Any, X: np.ndarray) -> Any:
     """The model in ONNX, with probabilities as a tensor."""
-    library = type(model).__module__.partition(".")[0]
-    if library in ("lightgbm", "xgboost"):
+    name = library(model)
+    if name == "catboost":
+        return catboost_onnx(model)
+    if name in ("lightgbm", "xgboost"):
         types = import_module("onnxmltools.convert.common.data_types")
         inputs = [("X", types.FloatTensorType([None, X.shape[1]]))]
-        options = {"zipmap": False} if library == "lightgbm" else {}
-        return getattr(import_module("onnxmltools"), f"convert_{library}")(model, initial_types=inputs, **options)
+        options = {"zipmap": False} if name == "lightgbm" else {}
+        return getattr(import_module("onnxmltools"), f"convert_{name}")(model, initial_types=inputs, **options)
     options = {"zipmap": False} if hasattr(model, "predict_proba") else None
     return import_module("skl2onnx").to_onnx(model, X[:1], options={id(model): options} if options else None)
 
 
+def catboost_onnx(model: Any) -> Any:
+    """What CatBoost writes, without the last step, which makes a dictionary of each row."""
+    onnx = import_module("onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.onnx")
+        model.save_model(path, format="onnx")
+        content = onnx.load(path)
+    graph = content.graph
+    zipmaps = [node for node in graph.node if node.op_type == "ZipMap"]
+    for node in zipmaps:
+        graph.node.remove(node)
+        for output in [one for one in graph.output if one.name == node.output[0]]:
+            graph.output.remove(output)
+        graph.output.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
+    return content
+
+
 def contestants() -> dict[str, Contestant]:
     """All of them, the source first."""
+    from benchmarks import compiled, intelex
+
     return {
         contestant.name: contestant
         for contestant in (
             Contestant(SOURCE, source),
             *(Contestant(name, executor(name), ours=True) for name in tensorml.executors()),
+            Contestant(INTELEX, intelex.prepare),
+            Contestant(ONNXRUNTIME, onnxruntime),
             Contestant(HUMMINGBIRD, hummingbird("torch")),
             Contestant(HUMMINGBIRD_JIT, hummingbird("torch.jit")),
-            Contestant(ONNXRUNTIME, onnxruntime),
+            Contestant(GTIL, compiled.gtil),
+            Contestant(TL2CGEN, compiled.tl2cgen),
         )
     }
 
 
-def prepared(contestant: Contestant, model: Any, X: np.ndarray, method: str) -> tuple[Call, np.ndarray, float]:
-    """A contestant's function of the rows, what its first call returned, and the seconds that took.
+def taking_part(names: Sequence[str] | None = None) -> list[Contestant]:
+    """The contestants of these names; for none, all but the oracle, which is not made to be fast. The source always."""
+    everyone = contestants()
+    if names is None:
+        return [contestant for name, contestant in everyone.items() if name != ORACLE]
+    unknown = sorted(set(names) - set(everyone))
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(unknown)}. There are: {', '.join(everyone)}")
+    return [contestant for name, contestant in everyone.items() if name in names or name == SOURCE]
 
-    Raises RefusedError for any failure.
 
-    Peers fail in ways of their own, which must not end the run: hence the broad clause, and a copy of X, which
-    some of them write to.
+def ready(contestant: Contestant, case: Case, model: Any) -> Ready:
+    """A contestant that has converted a model and predicted a row. Raises RefusedError for any failure."""
+    X = case.features(SAMPLE)
+
+    def prepare() -> Ready:
+        start = perf_counter()
+        call = contestant.prepare(case, model, X)
+        converted = perf_counter()
+        call(X[:1].copy())
+        return Ready(call, converted - start, perf_counter() - converted)
+
+    return guarded(prepare)
+
+
+def answered(call: Call, x: np.ndarray) -> tuple[np.ndarray, float]:
+    """What a call returns, as a matrix, and the seconds that it took. Raises RefusedError for any failure."""
+    rows = x.copy()  # some write to it
+
+    def answer() -> tuple[np.ndarray, float]:
+        start = perf_counter()
+        result = call(rows)
+        taken = perf_counter() - start
+        return matrix(result), taken
+
+    return guarded(answer)
+
+
+def guarded(call: Callable[[], Any]) -> Any:
+    """What a call returns; any failure is a RefusedError.
+
+    Peers fail in ways of their own, which must not end the run: hence the broad clause.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            call = contestant.prepare(model, X.copy(), method)
-            rows = X.copy()
-            start = perf_counter()
-            result = call(rows)
-            return call, matrix(result), perf_counter() - start
+            return call()
         except RefusedError:
             raise
         except ModuleNotFoundError as error:

@@ -1,20 +1,21 @@
-"""The comparison with the peers as a table, in five minutes: `python -m benchmarks.quick [--rows N] [--only NAME]`."""
+"""The comparison with the peers as tables in the terminal: `python -m benchmarks.quick [--rows N] [--only NAME]`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.comparison import Comparison, compare
+from benchmarks.comparison import Comparison, compare, prepared
 from benchmarks.models import CASES, FOLDER, ROWS, Case, load
-from benchmarks.peers import ORACLE, SOURCE, Contestant, contestants
-from benchmarks.report import Report
-from benchmarks.targets import targets
+from benchmarks.peers import Contestant, taking_part
+from benchmarks.report import Report, report
+from benchmarks.targets import cold_starts, peaks, targets
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,7 +24,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=[1, ROWS], metavar="N", help="numbers of rows")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases whose names contain one of these")
     parser.add_argument("--with", nargs="+", dest="names", metavar="NAME", help="these executors and peers alone")
-    parser.add_argument("--seconds", type=float, default=0.6, help="of measurement for each time")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of measurement for each time")
     parser.add_argument("--no-targets", action="store_true", help="leave out import, conversion and memory")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder of quick.json and quick.md")
     return parser.parse_args(argv)
@@ -35,17 +36,6 @@ def chosen(only: Sequence[str]) -> list[Case]:
     if not cases:
         raise SystemExit(f"no case contains {' or '.join(only)}. There are: {'; '.join(CASES)}")
     return cases
-
-
-def taking_part(names: Sequence[str] | None) -> list[Contestant]:
-    """The contestants of these names; for none, all but the oracle, which is not made to be fast. The source always."""
-    everyone = contestants()
-    if names is None:
-        return [contestant for name, contestant in everyone.items() if name != ORACLE]
-    unknown = sorted(set(names) - set(everyone))
-    if unknown:
-        raise SystemExit(f"unknown: {', '.join(unknown)}. There are: {', '.join(everyone)}")
-    return [contestant for name, contestant in everyone.items() if name in names or name == SOURCE]
 
 
 def warn_if_busy() -> None:
@@ -74,8 +64,18 @@ def run(cases: Sequence[Case], rows: Sequence[int], names: Sequence[Contestant],
     console = Console(stderr=True)
     for case in track(cases, "fit models", console=console, transient=True):
         load(case)
-    pairs = [(case, n) for case in cases for n in rows]
-    return [compare(case, n, names, seconds) for case, n in track(pairs, "compare", console=console, transient=True)]
+    prepared(cases[0], names)  # who imports what on the first conversion is no cost of the first case
+    return [
+        comparison
+        for case in track(cases, "compare", console=console, transient=True)
+        for comparison in compare(case, rows, names, seconds)
+    ]
+
+
+def with_targets(measured: Report) -> Report:
+    """The report with the targets, and the first predictions and the memory that these are about."""
+    starts, found = cold_starts([measured.auto]), peaks([measured.auto])
+    return replace(measured, starts=starts, peaks=found, targets=targets(measured.comparisons, starts, found))
 
 
 def main() -> None:
@@ -84,13 +84,14 @@ def main() -> None:
     cases, names = chosen(options.only), taking_part(options.names)
     warn_if_busy()
     limit_memory()
-    comparisons = run(cases, options.rows, names, options.seconds)
-    report = Report(names, comparisons, [] if options.no_targets else targets(comparisons))
+    measured = report(names, run(cases, options.rows, names, options.seconds))
+    if not options.no_targets:
+        measured = with_targets(measured)
     # A pipe has no width: wide enough that no number is folded.
-    console = Console() if os.isatty(1) else Console(width=220)
-    report.show(console)
+    console = Console() if os.isatty(1) else Console(width=240)
+    measured.show(console)
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, text in (("quick.json", report.json()), ("quick.md", report.markdown())):
+    for name, text in (("quick.json", measured.json()), ("quick.md", measured.markdown())):
         (options.output / name).write_text(text, encoding="utf-8")
         console.print(f"written: {options.output / name}", style="dim")
 

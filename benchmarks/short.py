@@ -20,7 +20,8 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.models import FOLDER, MANY_LEAVES, ROWS
-from benchmarks.report import ratio_cell, terminal_table
+from benchmarks.peers import HUMMINGBIRD, INTELEX, ONNXRUNTIME, SOURCE
+from benchmarks.report import ratio_cell, short, terminal_table
 from tensorml.executors.base import choose
 from tensorml.plan import MEBIBYTE
 
@@ -32,6 +33,8 @@ SHORT = (
     "RandomForest, 100 trees",
     "HistGradientBoosting",
     "XGBoost, 100 trees of depth 6",
+    "LightGBM, 100 trees of 64 leaves",
+    "SVC",
     "KBins + LogisticRegression",
     "Polynomial + LogisticRegression",
 )
@@ -50,10 +53,13 @@ def selection() -> list[str]:
     """Regular expressions of the benchmarks of a short run, with their parameters."""
     auto, cases = choose(None), "|".join(map(re.escape, SHORT))
     return [
-        rf"Ratio\.track_ratio\('({cases})', '{auto}', .*, {ROWS}\)",
+        rf"Ratio\.track_times_as_fast\('({cases})', '{auto}', .*, {ROWS}\)",
         rf"Predict\.track_error\('({cases})', '{auto}', 1000\)",
         rf"Conversion\.time_convert.*\('{MANY_LEAVES.name}', '{auto}'\)",
         rf"Memory\..*\(.*, '{auto}'\)",
+        rf"Process\..*\(.*, '({auto}|{SOURCE})'\)",
+        rf"Latency\..*\('({cases})', '({auto}|{SOURCE}|{ONNXRUNTIME})'\)",
+        rf"Cold\..*\(.*, '{auto}', .*\)",
         r"Import\.",
     ]
 
@@ -94,7 +100,7 @@ def ratios(found: Sequence[Result]) -> list[list[str]]:
     """A row for each case: the ratio to each peer, and the error."""
     cells: dict[str, dict[str, str]] = {}
     for result in found:
-        if result.benchmark.endswith("track_ratio"):
+        if result.benchmark.endswith("track_times_as_fast"):
             case, _, peer, _ = result.parameters
             cells.setdefault(case, {})[peer] = ratio_cell(result.value)
         elif result.benchmark.endswith("track_error") and result.parameters[1] == choose(None):
@@ -102,7 +108,20 @@ def ratios(found: Sequence[Result]) -> list[list[str]]:
     return [[case, *(row.get(key, "-") for key in RATIO_KEYS)] for case, row in cells.items()]
 
 
-RATIO_KEYS = ("source", "Hummingbird torch", "error")
+RATIO_KEYS = (SOURCE, INTELEX, ONNXRUNTIME, HUMMINGBIRD, "error")
+
+
+UNITS = {
+    "time_convert": "s",
+    "time_convert_and_first_prediction": "s",
+    "timeraw_import": "s",
+    "track_first_prediction": "s",
+    "track_p99": "us",
+    "track_peak_beyond_input_and_output": "MiB",
+    "peakmem_million_rows": "MiB",
+    "peakmem_convert": "MiB",
+}
+SCALES = {"s": 1.0, "us": 1e6, "MiB": 1 / MEBIBYTE}
 
 
 def others(found: Sequence[Result]) -> list[list[str]]:
@@ -110,10 +129,8 @@ def others(found: Sequence[Result]) -> list[list[str]]:
     rows = []
     for result in found:
         name = result.benchmark.rpartition(".")[2]
-        if name.startswith(("time_convert", "timeraw")):
-            rows.append([name, ", ".join(result.parameters), f"{result.value:.3f} s"])
-        elif name.startswith("track_peak"):
-            rows.append([name, ", ".join(result.parameters), f"{result.value / MEBIBYTE:.0f} MiB"])
+        if unit := UNITS.get(name):
+            rows.append([name, ", ".join(result.parameters), f"{result.value * SCALES[unit]:,.3g} {unit}"])
     return rows
 
 
@@ -121,9 +138,10 @@ def show(console: Console) -> None:
     """The newest results as tables."""
     found = list(results(newest()))
     auto = choose(None)
-    header = ["case", f"{auto} / source", f"{auto} / Hummingbird torch", "largest error"]
+    header = ["case", *(short(name) for name in RATIO_KEYS[:-1]), "largest error"]
+    console.print(f"How many times as fast {auto} is, {ROWS:,} rows", style="bold")
     console.print(terminal_table(header, ratios(found)))
-    console.print(terminal_table(["benchmark", "of", "measured"], others(found), right=0))
+    console.print(terminal_table(["benchmark", "of", "measured"], others(found), right=False))
     console.print(f"pages: {FOLDER / 'html' / 'index.html'} (asv preview shows them)", style="dim")
 
 

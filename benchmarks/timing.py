@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from time import perf_counter
 
+import numpy as np
+
 LEAST = (
     0.02  # seconds: a sample is a loop of at least this, so that threads that still spin from the last one matter less
 )
@@ -31,6 +33,36 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float = 0.6)
                 if turn < turns[name]:
                     samples[name].append(once(calls[name], loops[name]))
     return {name: median(values) for name, values in samples.items()}
+
+
+def latencies(calls: Mapping[str, Callable[[], object]], seconds: float = 0.6) -> dict[str, np.ndarray]:
+    """The seconds of each single call of each function: [number of calls] float64, as many as fit into `seconds`.
+
+    They have turns too: in each round every function is called again and again for its share of the time.
+    """
+    share = seconds / ROUNDS
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for call in calls.values():
+            warm(call, seconds)
+        for turn in range(ROUNDS):
+            for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
+                if sum(samples[name]) < share * (turn + 1):
+                    samples[name] += repeated(calls[name], share)
+    return {name: np.array(values) for name, values in samples.items()}
+
+
+def repeated(call: Callable[[], object], seconds: float) -> list[float]:
+    """The seconds of each call, for so long; of one at least."""
+    taken: list[float] = []
+    begin = start = perf_counter()
+    while not taken or start - begin < seconds:
+        call()
+        stop = perf_counter()
+        taken.append(stop - start)
+        start = stop
+    return taken
 
 
 def warm(call: Callable[[], object], seconds: float) -> float:

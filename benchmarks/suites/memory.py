@@ -1,18 +1,47 @@
-"""The memory that a prediction of a million rows takes beyond its input and output."""
+"""The memory that a prediction of a million rows takes."""
 
 from __future__ import annotations
 
 from benchmarks.memory import peak_beyond
-from benchmarks.peers import contestants
+from benchmarks.models import CASES, MANY_LEAVES, load
+from benchmarks.peers import HUMMINGBIRD, ONNXRUNTIME, SOURCE, RefusedError, contestants, ready
 from benchmarks.targets import MEMORY_CASES, MEMORY_ROWS
+
+EVERYONE = contestants()
+OURS = [name for name, contestant in EVERYONE.items() if contestant.ours]
 
 
 class Memory:
-    """The budget of a call is 256 MiB by default."""
+    """Beyond model, input and output. The budget of a call is 256 MiB by default."""
 
-    params = (list(MEMORY_CASES), [name for name, contestant in contestants().items() if contestant.ours])
-    param_names = ("case", "executor")
+    params = (list(MEMORY_CASES), [*OURS, SOURCE, ONNXRUNTIME, HUMMINGBIRD])
+    param_names = ("case", "contestant")
     unit = "bytes"
+    timeout = 600
 
-    def track_peak_beyond_input_and_output(self, case: str, executor: str) -> int:
-        return peak_beyond(case, executor, MEMORY_ROWS)
+    def track_peak_beyond_input_and_output(self, case: str, contestant: str) -> int:
+        try:
+            return peak_beyond(case, contestant, MEMORY_ROWS)
+        except RuntimeError as error:
+            raise NotImplementedError(str(error)) from error
+
+
+class Process:
+    """All memory of a process that predicts: libraries, model, 10^6 rows of 28 float32 columns (112 MB), result."""
+
+    params = (["StandardScaler + LogisticRegression", MANY_LEAVES.name], [*OURS, SOURCE, ONNXRUNTIME])
+    param_names = ("case", "contestant")
+    timeout = 600
+
+    def setup(self, case: str, contestant: str) -> None:
+        try:
+            self.call = ready(EVERYONE[contestant], CASES[case], load(CASES[case])).call
+        except RefusedError as error:
+            raise NotImplementedError(str(error)) from error
+
+    def peakmem_million_rows(self, case: str, contestant: str) -> None:
+        self.call(CASES[case].features(MEMORY_ROWS))
+
+    def peakmem_convert(self, case: str, contestant: str) -> None:
+        """What conversion alone takes: the setup, and a row."""
+        self.call(CASES[case].features(1))

@@ -6,10 +6,25 @@ import numpy as np
 
 from benchmarks.comparison import compare
 from benchmarks.models import CASES, ROWS, load
-from benchmarks.peers import HUMMINGBIRD, SOURCE, RefusedError, contestants, largest_error, matrix, prepared
+from benchmarks.peers import (
+    HUMMINGBIRD,
+    INTELEX,
+    ONNXRUNTIME,
+    SOURCE,
+    Refitted,
+    RefusedError,
+    answered,
+    contestants,
+    largest_error,
+    matrix,
+    ready,
+    source,
+)
+from benchmarks.timing import latencies
 
 EVERYONE = contestants()
 OURS = [name for name, contestant in EVERYONE.items() if contestant.ours]
+PEERS = [SOURCE, INTELEX, ONNXRUNTIME, HUMMINGBIRD]
 
 
 class Predict:
@@ -23,31 +38,50 @@ class Predict:
 
     def setup(self, case: str, contestant: str, rows: int) -> None:
         """Prepare the contestant. asv marks what raises NotImplementedError as skipped."""
-        model = load(CASES[case])
-        self.x = CASES[case].features(rows)
+        self.model = load(CASES[case])
+        self.x = CASES[case].features(min(rows, CASES[case].most_rows))
         try:
-            self.call, self.actual, _ = prepared(EVERYONE[contestant], model, self.x, CASES[case].method)
+            self.call = ready(EVERYONE[contestant], CASES[case], self.model).call
+            self.actual, _ = answered(self.call, self.x)
         except RefusedError as error:
             raise NotImplementedError(str(error)) from error
-        self.expected = matrix(getattr(model, CASES[case].method)(self.x))
 
     def time_predict(self, case: str, contestant: str, rows: int) -> None:
         self.call(self.x)
 
     def track_error(self, case: str, contestant: str, rows: int) -> float:
-        """The largest absolute error against the source."""
-        return largest_error(self.actual, self.expected)
+        """The largest absolute error against the source; NaN for a model that a peer fitted by itself."""
+        if isinstance(self.call, Refitted):
+            return np.nan
+        return largest_error(self.actual, matrix(source(CASES[case], self.model, self.x)(self.x)))
+
+
+class Latency:
+    """Single calls with one row: the time that one of a hundred exceeds."""
+
+    params = (list(CASES), list(EVERYONE))
+    param_names = ("case", "contestant")
+    unit = "seconds"
+
+    def track_p99(self, case: str, contestant: str) -> float:
+        try:
+            call = ready(EVERYONE[contestant], CASES[case], load(CASES[case])).call
+        except RefusedError:
+            return np.nan
+        x = CASES[case].features(1)
+        return float(np.percentile(latencies({contestant: lambda: call(x)})[contestant], 99))
 
 
 class Ratio:
-    """The time of an executor over that of a peer, measured in turns in one process."""
+    """How many times as fast an executor is as a peer, measured in turns in one process."""
 
-    params = (list(CASES), OURS, [SOURCE, HUMMINGBIRD], [1, ROWS])
+    params = (list(CASES), OURS, PEERS, [1, ROWS])
     param_names = ("case", "executor", "peer", "rows")
     unit = "x"
 
-    def track_ratio(self, case: str, executor: str, peer: str, rows: int) -> float:
-        """Below 1, the executor is faster; NaN if one of both does not answer."""
+    def track_times_as_fast(self, case: str, executor: str, peer: str, rows: int) -> float:
+        """Above 1, the executor is faster; NaN if one of both does not answer."""
         names = [EVERYONE[name] for name in dict.fromkeys((SOURCE, executor, peer))]
-        ratio = compare(CASES[case], rows, names, seconds=0.3).ratio(executor, peer)
+        (comparison,) = compare(CASES[case], [rows], names, seconds=0.3)
+        ratio = comparison.times_as_fast(peer, executor)
         return np.nan if ratio is None else ratio
