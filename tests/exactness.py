@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -324,10 +325,10 @@ library's own (`apply`, `pred_leaf`, `calc_leaf_indexes`); histogram gradient bo
 sums. A margin is the sum before any link, of single trees and forests what `predict` or `predict_proba` returns: equal
 means equal bits.
 
-Made by `make exact` with the executor `{executor}`, Python {python}, NumPy {numpy}.
+Made by `make exact` with Python {python}, NumPy {numpy}.
 
-| library | version | models | pairs | wrong leaves | rows | margins that differ |
-|---|---|--:|--:|--:|--:|--:|
+| library | version | executor | models | pairs | wrong leaves | rows | margins that differ |
+|---|---|---|--:|--:|--:|--:|--:|
 """
 
 
@@ -336,18 +337,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=float, default=1e8, help="pairs of row and tree for each library")
     parser.add_argument("--rows", type=int, default=20_000, help="rows for each model")
-    parser.add_argument("--executor", default="torch")
+    parser.add_argument("--executors", nargs="+", default=["simd", "torch"])
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("libraries", nargs="*", default=list(LIBRARIES))
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES))
     options = parser.parse_args()
-    text = HEAD.format(executor=options.executor, python=".".join(map(str, sys.version_info[:3])), numpy=np.__version__)
+    text = HEAD.format(python=".".join(map(str, sys.version_info[:3])), numpy=np.__version__)
     failed = False
-    for library in options.libraries or LIBRARIES:
+    for library, executor in product(options.libraries, options.executors):
         start = time.perf_counter()
-        models, total = run(library, int(options.pairs), options.rows, options.executor)
-        cells = (library, version(library), models, total.pairs, total.wrong_leaves, total.rows, total.wrong_margins)
-        text += "| " + " | ".join(f"{c:,}" if isinstance(c, int) else str(c) for c in cells) + " |\n"
-        print(text.splitlines()[-1], f"{time.perf_counter() - start:.0f} s")
+        models, total = run(library, int(options.pairs), options.rows, executor)
+        counts = (models, total.pairs, total.wrong_leaves, total.rows, total.wrong_margins)
+        cells = (library, version(library), f"`{executor}`", *(f"{count:,}" for count in counts))
+        text += "| " + " | ".join(cells) + " |\n"
+        print(text.splitlines()[-1], f"{time.perf_counter() - start:.0f} s", flush=True)
         failed |= bool(total.wrong_leaves or total.wrong_margins)
     options.page.write_text(text, encoding="utf-8")
     sys.exit(failed)
