@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -145,9 +146,12 @@ def executor_class(name: str) -> type[Executor]:
     module, _, attribute = _points()[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "tensorml":
+            raise
+        needs = f"needs {error.name}" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded: {error}"
         raise MissingDependencyError(
-            f"the executor '{name}' needs {error.name}. Install it: pip install 'tensorml[{name}]'"
+            f"the executor '{name}' {needs}. Install it: pip install 'tensorml[{name}]'"
         ) from error
 
 
@@ -155,4 +159,16 @@ def executor_class(name: str) -> type[Executor]:
 def choose(device: str | None) -> str:
     """The executor that `auto` stands for: the fastest one that is installed and runs on the device."""
     on_cpu = device is None or device == "cpu"
-    return "simd" if on_cpu and find_spec("numba") is not None else "torch"
+    return "simd" if on_cpu and compiles() else "torch"
+
+
+@cache
+def compiles() -> bool:
+    """Whether Numba is here, works with this NumPy, and is not told to leave functions as they are."""
+    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return False
+    try:
+        executor_class("simd")
+    except MissingDependencyError:
+        return False
+    return True

@@ -367,10 +367,8 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_each_time(files: Path
     np.testing.assert_array_equal(np.load(tmp_path / "xgboost.npy"), answers(converted("xgboost"), SOME))
 
 
-def test_without_numba_one_error_says_how_to_install_it_and_auto_is_torch(files: Path) -> None:
-    script = """
+LOADING = """
 import sys
-sys.modules["numba"] = None
 import tensorml
 from tensorml.errors import MissingDependencyError
 try:
@@ -379,7 +377,29 @@ except MissingDependencyError as error:
     print(error)
 print(tensorml.load(sys.argv[1], executor="auto").executor.name)
 """
-    found = run(script, files / "pipeline.safetensors")
+
+
+def loaded(script: str, files: Path, **environment: str) -> list[str]:
+    """What is printed of loading a model on simd and on auto."""
+    found = run(script + LOADING, files / "pipeline.safetensors", **environment)
     assert found.returncode == 0, found.stderr
+    return found.stdout.splitlines()
+
+
+def test_without_numba_one_error_says_how_to_install_it_and_auto_is_torch(files: Path) -> None:
     words = "the executor 'simd' needs numba. Install it: pip install 'tensorml[simd]'"
-    assert found.stdout.splitlines() == [words, "torch"]
+    assert loaded('import sys\nsys.modules["numba"] = None\n', files) == [words, "torch"]
+
+
+def test_a_numba_that_does_not_work_with_this_numpy_is_as_good_as_none(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text('raise ImportError("Numba needs NumPy 1.9 or less")')
+    words = "the executor 'simd' cannot be loaded: Numba needs NumPy 1.9 or less. Install it: pip install"
+    error, auto = loaded("", files, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert error.startswith(words)
+    assert auto == "torch"
+
+
+def test_where_numba_is_told_not_to_compile_auto_is_torch(files: Path) -> None:
+    assert loaded("", files, NUMBA_DISABLE_JIT="1") == ["torch"]
+    assert loaded("", files) == ["simd"]

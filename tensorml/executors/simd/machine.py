@@ -163,7 +163,10 @@ class Machine:
 
     def run(self, addresses: Sequence[tuple[int, ...]], start: int, stop: int) -> int:
         """The status of the rows from start to stop."""
-        arena = self.stock.pop() if self.stock else Arena(self)
+        try:
+            arena = self.stock.pop()
+        except IndexError:  # other threads have them all
+            arena = Arena(self)
         for outer, words in zip((*self.inputs, *self.outputs), addresses, strict=True):
             arena.words[outer.word : outer.word + len(words)] = words
         status = driven(arena.address, self.instructions, start, stop, self.rows)
