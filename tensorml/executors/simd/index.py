@@ -73,19 +73,19 @@ def taking(dtype: str, whole: str) -> Kernel:
 
 
 def is_lookup(op: object) -> bool:
-    """Whether rows of a constant are taken by one index a row."""
-    return isinstance(op, ops.Take) and isinstance(op.table, Const) and len(op.index.shape) == 1
+    """Whether rows of a constant are taken."""
+    return isinstance(op, ops.Take) and isinstance(op.table, Const)
 
 
 @rule(ops.Take, accepts=is_lookup)
 def take_rule(assembler: Assembler, op: ops.Take, table: Const, index: Block) -> Block:
-    """Rows of a constant."""
+    """Rows of a constant, for each column of the index."""
     block = result(assembler, op)
-    address = assembler.constant(table.value)
-    width = len(block.columns)
-    assembler.add(
-        taking(op.dtype.name, op.index.dtype.name), address, width, index.columns[0], *block.columns, cost=1.0 * width
-    )
+    address, kernel = assembler.constant(table.value), taking(op.dtype.name, op.index.dtype.name)
+    width = len(block.columns) // max(1, len(index.columns))
+    for i, place in enumerate(index.columns):
+        columns = block.columns[i * width : (i + 1) * width]
+        assembler.add(kernel, address, width, place, *columns, cost=1.0 * width)
     return block
 
 

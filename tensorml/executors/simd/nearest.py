@@ -310,7 +310,7 @@ def by_products(op: ops.Nearest) -> bool:
 def time_of_all(op: ops.Nearest) -> float:
     """Nanoseconds a row by all stored rows."""
     width, wanted = op.x.columns, op.k + 1
-    each = NANOSECONDS[4] * (width + 6) if by_products(op) else NANOSECONDS[8] * (2 * width + 6)
+    each = NANOSECONDS[4] * (width + 12) if by_products(op) else NANOSECONDS[8] * (2 * width + 12)
     return each * int(op.table.shape[0]) + 5.0 * wanted * width + 100
 
 
@@ -318,7 +318,7 @@ def time_of_tree(op: ops.Nearest) -> float:
     """Nanoseconds a row through the tree."""
     leaves, width = len(op.start) - 1, op.x.columns
     visited = min(float(leaves), (1 + (op.k * leaves / len(op.point)) ** (1 / width)) ** width)
-    return visited * (60.0 + 10.0 * width + 20.0 * math.log2(leaves + 1)) + 30.0 * op.k
+    return visited * (50.0 + 5.0 * width + 16.0 * math.log2(leaves + 1)) + 30.0 * op.k
 
 
 def leaves_of(op: ops.Nearest, rows: np.ndarray, tree: bool) -> list[np.ndarray]:
