@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -220,7 +220,7 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
-        object.__setattr__(self, "order", _topological(self.outputs.values()))
+        object.__setattr__(self, "order", topological(self.outputs.values()))
         _ = self.inputs
 
     @cached_property
@@ -322,10 +322,12 @@ def _replace(value: Any, new: Mapping[Op, Op]) -> Any:
     return value
 
 
-def _topological(outputs: Iterator[Op] | Any) -> tuple[Op, ...]:
-    """All operators that the outputs need, operands before users."""
+def topological(
+    outputs: Iterable[Op], operands: Callable[[Op], tuple[Op, ...]] = lambda op: op.operands
+) -> tuple[Op, ...]:
+    """All operators that the outputs need, operands before users. operands: what each one is computed from."""
     order: dict[Op, None] = {}
-    stack: list[tuple[Op, bool]] = [(op, False) for op in reversed(list(outputs))]
+    stack = [(op, False) for op in reversed(list(outputs))]
     while stack:
         op, expanded = stack.pop()
         if op in order:
@@ -334,7 +336,7 @@ def _topological(outputs: Iterator[Op] | Any) -> tuple[Op, ...]:
             order[op] = None
         else:
             stack.append((op, True))
-            stack.extend((operand, False) for operand in reversed(op.operands))
+            stack.extend((operand, False) for operand in reversed(operands(op)))
     return tuple(order)
 
 

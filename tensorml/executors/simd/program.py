@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from tensorml.executors.simd.rules import own_operands
 from tensorml.executors.simd.threads import cores
 from tensorml.executors.torch.program import TorchExecutor
 from tensorml.executors.torch.program import rules as torch_rules
-from tensorml.graph import Const, Graph, Input, Op
+from tensorml.graph import Const, Graph, Input, Op, topological
 
 Arrays = dict[str, np.ndarray]
 Step = Callable[[Arrays, int], "Arrays | None"]
@@ -124,7 +124,7 @@ def reads(op: Op) -> tuple[Op, ...]:
 
 def partition(graph: Graph) -> list[Part]:
     """The graph in parts, in the order in which they can run. A part reads earlier ones only."""
-    order = needed(graph.outputs.values())
+    order = topological(graph.outputs.values(), reads)
     level: dict[Op, int] = {}
     for op in order:
         if not isinstance(op, Const | Input):
@@ -151,22 +151,6 @@ def connect(graph: Graph, parts: Mapping[int, Part], level: Mapping[Op, int]) ->
                 parts[level[source]].made[name] = source
     for name, op in graph.outputs.items():
         parts[level.get(op, 0)].made[name] = op
-
-
-def needed(outputs: Iterable[Op]) -> list[Op]:
-    """All operators that are computed, those that are read before those that read them."""
-    order: dict[Op, None] = {}
-    stack = [(op, False) for op in reversed(list(outputs))]
-    while stack:
-        op, expanded = stack.pop()
-        if op in order:
-            continue
-        if expanded:
-            order[op] = None
-        else:
-            stack.append((op, True))
-            stack += [(source, False) for source in reversed(reads(op))]
-    return list(order)
 
 
 def torch_step(executor: TorchExecutor, part: Part) -> Step:
