@@ -71,8 +71,6 @@ def test_memory_beyond_input_and_output_stays_within_the_budget():
     model = tensorml.convert(source, executor="reference", memory=16 * MEBIBYTE)
     # At once, all rows would take 60,000 * 231 * 8 = 106 MiB for the products alone.
     assert peak_of(model.predict, x) < 20 * MEBIBYTE
-        peak_of(model.predict, x) < 20 * MEBIBYTE
-    )  # at once, all rows would take 60,000 * 231 * 8 = 106 MiB for the products alone
 
 
 def test_a_call_says_what_it_will_take_before_it_runs(executor: str):
