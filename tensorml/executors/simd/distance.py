@@ -134,6 +134,47 @@ def distance(row, y, features, kind):
     return total
 
 
+@intrinsic
+def distances(
+    typing: Any, x: Any, y: Any, out: Any, row: Any, features: Any, metric: Any, root: Any, together: Any
+) -> Any:
+    """The exact distances of a vector of rows to a group of stored rows, written to as many columns."""
+    signature = types.void(x, y, out, row, features, metric, root, together)
+    name, rooted, count = metric.literal_value, root.literal_value, together.literal_value
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        px, py, po, first, depth = arguments[:5]
+        v = Lanes(context, b, "float64")
+        found = sums(v, terms(v, name), lambda f: v.load(b.load(pointer(b, px, f, I64)), first), py, depth, count)
+        for k, total in enumerate(found):
+            value = v.call("sqrt", total) if rooted else total
+            v.store(value, b.load(pointer(b, po, constant(k), I64)), first)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@cache
+def all_distances(metric: str, root: int, together: int) -> Kernel:
+    """Parameters: features, groups, the address of the groups; places of features and of results."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        features, groups, y = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        x, out = p + 24, p + 24 + 8 * features
+        for row in range(0, rows, 8):
+            for g in range(groups):
+                at = g * together
+                distances(x, y + 8 * at * features, out + 8 * at, row, features, metric, root, together)
+        return 0
+
+    return Kernel(kernel)
+
+
+def rooted(op: ops.Distance | ops.DistanceTo) -> int:
+    """Whether the distance is a root."""
+    return int(op.true and op.metric == "euclidean")
+
+
 @cache
 def chosen_distances(kind: int, root: int) -> Kernel:
     """Parameters: features, the table's address, chosen rows; places of features, of the choices and of results."""
@@ -157,16 +198,30 @@ def chosen_distances(kind: int, root: int) -> Kernel:
 
 def has_exact(op: Op) -> bool:
     """Whether its distances are exact here: of float64 rows, by a metric of METRICS."""
-    if not isinstance(op, ops.DistanceTo) or not isinstance(op.table, Const):
+    if not isinstance(op, ops.Distance | ops.DistanceTo) or not isinstance(op.table, Const):
         return False
-    return op.metric in METRICS and op.x.dtype == np.dtype(np.float64) and op.x.columns > 0
+    known = op.metric in METRICS and op.x.dtype == np.dtype(np.float64)
+    return known and op.x.columns > 0 and len(op.table.value) > 0
+
+
+@rule(ops.Distance, accepts=has_exact)
+def distance_rule(assembler: Assembler, op: ops.Distance, x: Block, table: Const) -> Block:
+    """All of them. What fills up the last group goes to one place of no use."""
+    block, together, width = result(assembler, op), together_at(), len(x.columns)
+    stored, room = grouped(table.value, together), assembler.reserve(8)
+    beyond = [assembler.place(room)] * (len(stored) * together - len(table.value))
+    kernel, address = all_distances(op.metric, rooted(op), together), assembler.constant(stored)
+    cost = NANOSECONDS[8] * len(block.columns) * (2 * width + 4 + 10 * rooted(op))
+    assembler.add(kernel, width, len(stored), address, *x.columns, *block.columns, *beyond, cost=cost)
+    assembler.release(room)
+    return block
 
 
 @rule(ops.DistanceTo, accepts=has_exact)
 def distance_to_rule(assembler: Assembler, op: ops.DistanceTo, x: Block, table: Const, index: Block) -> Block:
     """Row by row, in the order of the reference."""
     block, width, count = result(assembler, op), len(x.columns), len(index.columns)
-    kernel = chosen_distances(METRICS[op.metric], int(op.true and op.metric == "euclidean"))
+    kernel = chosen_distances(METRICS[op.metric], rooted(op))
     address = assembler.constant(table.value)
     places = (*x.columns, *index.columns, *block.columns)
     assembler.add(kernel, width, address, count, *places, cost=(1.5 * width + 5) * count)
