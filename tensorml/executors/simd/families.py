@@ -1,10 +1,23 @@
 """All rules: a file for each family of operators, which registers them on import."""
 
-from tensorml.executors.simd import checks, distance, elementwise, index, kernels, linear, nearest, reduce, sums, trees
+from tensorml.executors.simd import (
+    checks,
+    curves,
+    distance,
+    elementwise,
+    index,
+    kernels,
+    linear,
+    nearest,
+    reduce,
+    sums,
+    trees,
+)
 from tensorml.executors.simd.rules import handles, rules
 
 __all__ = [
     "checks",
+    "curves",
     "distance",
     "elementwise",
     "handles",

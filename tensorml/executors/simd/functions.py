@@ -223,7 +223,7 @@ class Functions(Lanes):
         direct = b.fcmp_ordered("==", k, self.number(0))
         bigger = b.fcmp_ordered(">", x, one)
         lost = b.select(bigger, b.fsub(one, b.fsub(u, x)), b.fsub(x, b.fsub(u, one)))
-        lost = b.select(direct, self.number(0), b.fdiv(lost, u))
+        lost = self.number(0) if self.short else b.select(direct, self.number(0), b.fdiv(lost, u))
         f, less = self.logarithm(b.select(direct, x, b.fsub(m, one)))
         less = b.fsub(b.fsub(less, b.fadd(b.fmul(k, self.number(LN2[1])), lost)), f)
         found = b.fsub(b.fmul(k, self.number(LN2[0])), less)
