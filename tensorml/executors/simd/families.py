@@ -11,6 +11,7 @@ from tensorml.executors.simd import (
     nearest,
     reduce,
     sums,
+    table,
     trees,
 )
 from tensorml.executors.simd.rules import handles, rules
@@ -28,5 +29,6 @@ __all__ = [
     "reduce",
     "rules",
     "sums",
+    "table",
     "trees",
 ]
