@@ -94,11 +94,15 @@ class Prepared:
             except RefusedError as error:
                 result.refusals[name] = str(error)
                 continue
+            error = largest_error(actual, expected)
+            if error == np.inf and name not in self.ours:
+                result.refusals[name] = "answers in another shape, or NaN for numbers"
+                continue
             result.conversion[name], result.first[name] = one.conversion, one.first
             if isinstance(one.call, Refitted):
                 result.refitted.append(name)
             else:
-                result.errors[name] = largest_error(actual, expected)
+                result.errors[name] = error
             if first > SLOW and name not in self.ours:
                 result.milliseconds[name] = 1e3 * first
             else:

@@ -56,6 +56,11 @@ def wrong(case: Case, model: object, X: np.ndarray) -> Call:
     return lambda x: call(x) + 100
 
 
+def misshapen(case: Case, model: object, X: np.ndarray) -> Call:
+    call = source_call(case, model, X)
+    return lambda x: call(x)[:1]
+
+
 def refitting(case: Case, model: object, X: np.ndarray) -> Call:
     return Refitted(wrong(case, model, X))
 
@@ -77,12 +82,17 @@ def test_a_comparison_says_who_is_wrong_who_refused_and_who_fitted_by_itself() -
         Contestant("refusing", refusing),
         Contestant("crashing", crashing),
         Contestant("wrong", wrong),
+        Contestant("misshapen", misshapen),
         Contestant("refitting", refitting),
         Contestant("writing", writing),
     ]
     one, many = compare(RIDGE, [1, 50], everyone, seconds=0.01)
     assert (one.rows, many.rows) == (1, 50)
-    assert many.refusals == {"refusing": "takes nothing", "crashing": "fails: SystemError: a fault"}
+    assert many.refusals == {
+        "refusing": "takes nothing",
+        "crashing": "fails: SystemError: a fault",
+        "misshapen": "answers in another shape, or NaN for numbers",
+    }
     assert many.errors == pytest.approx({SOURCE: 0, "wrong": 100, "writing": 0})
     assert [contestant.name for contestant in everyone if many.wrong(contestant.name)] == ["wrong"]
     assert many.refitted == ["refitting"]
