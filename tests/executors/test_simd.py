@@ -403,3 +403,16 @@ def test_a_numba_that_does_not_work_with_this_numpy_is_as_good_as_none(files: Pa
 def test_where_numba_is_told_not_to_compile_auto_is_torch(files: Path) -> None:
     assert loaded("", files, NUMBA_DISABLE_JIT="1") == ["torch"]
     assert loaded("", files) == ["simd"]
+
+
+@pytest.mark.parametrize("index", [-1, 3, 2**62, -(2**63)])
+def test_an_index_outside_of_its_table_is_never_read(index: int) -> None:
+    """The address would be any. Another executor raises the error, or counts from the end."""
+    table, x = Const(np.arange(3.0)), Input("x", TensorType(("N", 2), np.dtype(np.int64)))
+    numbers = ops.Cast(x, DOUBLE)
+    arrays = {"x": np.array([[0, 1], [2, index], [1, 1]])}
+    for op in (ops.Take(table, x), ops.GatherElements(numbers, x)):
+        program = SimdExecutor(threads=1).compile(Graph({"out": op}))
+        assert program({"x": np.zeros((2, 2), np.int64)}, 2)["out"].shape == (2, 2)
+        with pytest.raises((IndexError, RuntimeError), match="index"):
+            program(arrays, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numba import njit
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
@@ -57,14 +58,26 @@ def fill_rule(assembler: Assembler, op: ops.Fill, like: Block) -> Block:
     return block
 
 
+@njit(error_model="numpy", forceinline=True)
+def astray(index, rows, count, whole):
+    """Whether an index is none of 0 to count - 1: of a row that the model refuses, or a fault. Torch finds the words."""
+    found = 0
+    for r in range(rows):
+        i = load(index, r, whole)
+        found |= (i < 0) | (i >= count)
+    return found
+
+
 @cache
 def taking(dtype: str, whole: str) -> Kernel:
-    """Parameters: the table's address, its row's length, places of the index and of each result column."""
+    """Parameters: the table's address, its rows, their length, places of the index and of each result column."""
 
     def kernel(p: int, first: int, rows: int) -> int:
-        table, width, index = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        table, width, index = load(p, 0, "int64"), load(p, 2, "int64"), load(p, 3, "int64")
+        if astray(index, rows, load(p, 1, "int64"), whole):
+            return 1
         for c in range(width):
-            out = load(p, 3 + c, "int64")
+            out = load(p, 4 + c, "int64")
             for r in range(rows):
                 store(out, r, load(table, load(index, r, whole) * width + c, dtype), dtype)
         return 0
@@ -85,7 +98,7 @@ def take_rule(assembler: Assembler, op: ops.Take, table: Const, index: Block) ->
     width = len(block.columns) // max(1, len(index.columns))
     for i, place in enumerate(index.columns):
         columns = block.columns[i * width : (i + 1) * width]
-        assembler.add(kernel, address, width, place, *columns, cost=1.0 * width)
+        assembler.add(kernel, address, len(table.value), width, place, *columns, cost=1.0 * width)
     return block
 
 
@@ -98,6 +111,8 @@ def gathering(dtype: str, whole: str) -> Kernel:
         count = load(p, 1 + width, "int64")
         for c in range(count):
             out, index = load(p, 2 + width + 2 * c, "int64"), load(p, 3 + width + 2 * c, "int64")
+            if astray(index, rows, width, whole):
+                return 1
             for r in range(rows):
                 store(out, r, load(load(p, 1 + load(index, r, whole), "int64"), r, dtype), dtype)
         return 0
