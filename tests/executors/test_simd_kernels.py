@@ -141,6 +141,14 @@ def test_distances_lose_nothing_far_from_the_origin():
     np.testing.assert_allclose(run(moved, far), run(moved, far, "reference"), rtol=1e-11)
 
 
+def test_many_features_of_float32_lose_few_digits():
+    random = np.random.default_rng(0)
+    y, x = (random.normal(size=(100, 784)).astype(np.float32) for _ in range(2))
+    op = ops.Kernel(features(784, np.float32), y, "rbf", 1 / 784, 0.0, 0.0)
+    expected = np.exp(-((x.astype(float)[:, None] - y.astype(float)) ** 2).sum(axis=2) / 784)
+    np.testing.assert_allclose(run(op, x), expected, rtol=2e-6)
+
+
 def test_small_arguments_of_the_hyperbolic_tangent_keep_their_digits():
     x = np.array([[1e-300], [-1e-17], [1e-8], [0.1], [-0.5], [3.0], [-25.0], [1e10], [-0.0]])
     for dtype, error in ((np.float64, 1e-15), (np.float32, 1e-6)):

@@ -27,6 +27,7 @@ from tensorml.graph import Op
 from tensorml.ops.kernel import KernelOp
 
 Term = Callable[[Any, Any, Any], Any]
+PART = 16  # features whose float32 terms are added before they meet the sum of others
 CHUNK = 64 * 1024  # bytes of stored rows that all rows of a block meet before the next ones: a part of the L2 cache
 LOG2_E = math.log2(math.e)
 ROOTS = {"matern 0.5": 1.0, "matern 1.5": math.sqrt(3), "matern 2.5": math.sqrt(5)}
@@ -79,10 +80,13 @@ def matern(v: Lanes, metric: str, t: Any) -> Any:
     return b.select(far, decay, b.fmul(factor, decay))
 
 
-def sums(v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: Any, together: int) -> list[Any]:
+def sums(
+    v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: Any, together: int, first: Any = None
+) -> list[Any]:
     """The sums over the features for one vector of rows and some stored rows, that lie beside each other at y.
 
-    add: the sum with one feature more, of the sum, x and y; column: a feature of the rows.
+    add: the sum with one feature more, of the sum, x and y; column: a feature of the rows. features: where to end;
+    first: where to begin.
     """
     b = v.b
     before, loop, after = b.block, b.append_basic_block("feature"), b.append_basic_block("summed")
@@ -94,11 +98,35 @@ def sums(v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: An
     added = [add(total, values, v.each(y, b.add(at, constant(k)))) for k, total in enumerate(totals)]
     following = b.add(f, constant(1))
     b.cbranch(b.icmp_signed("<", following, features), loop, after)
-    f.add_incoming(constant(0), before)
+    f.add_incoming(constant(0) if first is None else first, before)
     f.add_incoming(following, loop)
     for total, new in zip(totals, added, strict=True):
         total.add_incoming(v.number(0), before)
         total.add_incoming(new, loop)
+    b.position_at_end(after)
+    return added
+
+
+def sums_of_sums(v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: Any, together: int) -> list[Any]:
+    """The same, of the sums over PART features each: float32 loses fewer digits."""
+    b = v.b
+    before, loop, after = b.block, b.append_basic_block("part"), b.append_basic_block("parts")
+    b.branch(loop)
+    b.position_at_end(loop)
+    f = b.phi(I64)
+    totals = [b.phi(v.vector) for _ in range(together)]
+    following = b.add(f, constant(PART))
+    stop = b.select(b.icmp_signed("<", following, features), following, features)
+    added = [
+        b.fadd(total, part) for total, part in zip(totals, sums(v, add, column, y, stop, together, f), strict=True)
+    ]
+    last = b.block
+    b.cbranch(b.icmp_signed("<", following, features), loop, after)
+    f.add_incoming(constant(0), before)
+    f.add_incoming(following, last)
+    for total, new in zip(totals, added, strict=True):
+        total.add_incoming(v.number(0), before)
+        total.add_incoming(new, last)
     b.position_at_end(after)
     return added
 
@@ -135,9 +163,9 @@ def kernels(
         px, py, pc, pn, po, first, depth, width = arguments[:8]
         v = Lanes(context, b, dtype.literal_value)
         scale, shift = v.each(pn, constant(0)), v.each(pn, constant(1))
-        totals = sums(
-            v, partial(term, v, name), lambda f: v.load(b.load(pointer(b, px, f, I64)), first), py, depth, count
-        )
+        add = partial(term, v, name)
+        summed = sums_of_sums if v.name == "float32" else sums
+        totals = summed(v, add, lambda f: v.load(b.load(pointer(b, px, f, I64)), first), py, depth, count)
         found = [value(v, name, exponent, total, scale, shift) for total in totals]
         if isinstance(outputs, types.IntegerLiteral):
             for k, kernel in enumerate(found):
