@@ -60,7 +60,7 @@ def fill_rule(assembler: Assembler, op: ops.Fill, like: Block) -> Block:
 
 @njit(error_model="numpy", forceinline=True)
 def astray(index, rows, count, whole):
-    """Whether an index is none of 0 to count - 1: of a row that the model refuses, or a fault. Torch finds the words."""
+    """Whether an index is none of 0 to count - 1: of a row that is refused, or a fault. Torch finds the words."""
     found = 0
     for r in range(rows):
         i = load(index, r, whole)
