@@ -1,8 +1,9 @@
 """Functions of one number: those that are one instruction, and series, computed for a vector of numbers at once.
 
-Series are in float64, for float32 with fewer terms: the error there is at most 0.56 units in the last place. In float64
-it is at most 0.9 units, of those made of expm1 less than three, of sine and cosine less than two up to REDUCED; beyond
-that libm computes them. (Measured against long double by tests/executors/test_simd_rows.py.)
+Series are in float64, for float32 with fewer terms: the error there is at most 0.56 units in the last place; of sine
+and cosine, which are in float32 up to NEAR, less than two. Of float64 it is at most 0.9 units, of those made of expm1
+less than three, of sine and cosine less than two up to REDUCED; beyond that libm computes them. (Measured against
+long double by tests/executors/test_simd_rows.py.)
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ SINGLE = {"Sqrt": "sqrt", "Floor": "floor", "Ceil": "ceil", "Trunc": "trunc", "R
 LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # of 33 bits, and what it lacks
 LOG10_2 = (0.301029995663611771306, 3.69423907715893078616e-13)  # likewise
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33)
+HALF_PI32 = (1.5707963705062866, -4.371138828673793e-08, -1.7150994166548195e-15)  # in parts of float32
+NEAR = 1000.0  # up to here float32 finds its period by HALF_PI32
 REDUCED = 2.0**20  # up to here sine and cosine find their period by HALF_PI
 LARGEST32 = 3.4028235677973366e38  # what is rounded to float32's infinity
 EXP = tuple(1 / math.factorial(n) for n in range(14))  # Taylor's: error 4e-18 up to ln(2) / 2
@@ -110,6 +113,47 @@ def evaluate(lanes: Functions, native: Lanes, operator: str, x: Any) -> Any:
     apply = getattr(lanes, operator.lower())
     if native.name == "float64":
         return apply(x)
+    if operator in ("Sin", "Cos"):
+        return near_or_far(lanes, native, operator, x)
+    return in_halves(lanes, native, operator, x)
+
+
+def near_or_far(lanes: Functions, native: Lanes, operator: str, x: Any) -> Any:
+    """A sine or cosine of float32, in float32 where no lane is beyond NEAR."""
+    b = lanes.b
+    far = b.fcmp_unordered(">", native.call("fabs", x), native.number(NEAR))
+    some = b.icmp_unsigned("!=", native.mask(far), ir.Constant(I64, 0))
+    with b.if_else(some) as (then, otherwise):
+        with then:
+            slow, after_slow = in_halves(lanes, native, operator, x), b.block
+        with otherwise:
+            fast, after_fast = wave32(native, x, int(operator == "Cos")), b.block
+    found = b.phi(native.vector)
+    found.add_incoming(slow, after_slow)
+    found.add_incoming(fast, after_fast)
+    return found
+
+
+def wave32(lanes: Lanes, x: Any, quarter: int) -> Any:
+    """The sine of float32 up to NEAR, `quarter` quarters of a period later."""
+    b = lanes.b
+    k = lanes.call("rint", b.fmul(x, lanes.number(2 / math.pi)))
+    rest = x
+    for piece in HALF_PI32:
+        rest = lanes.fma(k, lanes.number(-piece), rest)
+    square = b.fmul(rest, rest)
+    sine = lanes.fma(b.fmul(rest, square), lanes.polynomial(square, SIN[1:5]), rest)
+    cosine = lanes.polynomial(square, COS[:6])
+    turns = b.add(b.bitcast(b.fadd(k, lanes.number(1.5 * 2.0**23)), lanes.whole), lanes.integer(quarter))
+    odd = b.icmp_unsigned("!=", b.and_(turns, lanes.integer(1)), lanes.integer(0))
+    sign = b.shl(b.and_(turns, lanes.integer(2)), lanes.integer(30))
+    found = b.bitcast(b.select(odd, cosine, sine), lanes.whole)
+    return b.bitcast(b.xor(found, sign), lanes.vector)
+
+
+def in_halves(lanes: Functions, native: Lanes, operator: str, x: Any) -> Any:
+    """The function of float32, by way of float64."""
+    b, apply = lanes.b, getattr(lanes, operator.lower())
     half = ir.VectorType(native.element, lanes.count)
     results = []
     for start in (0, lanes.count):
