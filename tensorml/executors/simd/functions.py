@@ -161,7 +161,7 @@ def in_halves(lanes: Functions, native: Lanes, operator: str, x: Any) -> Any:
         part = b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), pick)
         results.append(b.fptrunc(apply(b.fpext(part, lanes.vector)), half))
     both = ir.Constant(ir.VectorType(I32, native.count), list(range(native.count)))
-    return b.shuffle_vector(*results, both)
+    return b.shuffle_vector(results[0], results[1], both)
 
 
 class Functions(Lanes):
