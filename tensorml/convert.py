@@ -109,16 +109,14 @@ def require_rules(model: Model, graph: Graph, executor: Executor) -> None:
 
 def make_executor(executor: str | Executor, device: str | None, memory: int | None) -> Executor:
     """The executor with its options. Raises ValueError for an unknown name or an option that it does not have."""
-    if isinstance(executor, Executor):
-        options = {"device": device, "memory": memory}
-        return replace(executor, **{key: value for key, value in options.items() if value is not None})
-    cls = executor_class(choose(device) if executor == "auto" else executor)
+    given = isinstance(executor, Executor)
+    cls = type(executor) if given else executor_class(choose(device) if executor == "auto" else executor)
     options: dict[str, Any] = {} if memory is None else {"memory": memory}
-    if device is not None:
-        if "device" not in inspect.signature(cls).parameters and device != "cpu":
-            raise ValueError(f"the executor '{cls.name}' runs on the CPU only, not on {device!r}")
-        options |= {"device": device} if "device" in inspect.signature(cls).parameters else {}
-    return cls(**options)
+    if device is not None and "device" in inspect.signature(cls).parameters:
+        options["device"] = device
+    elif device not in (None, "cpu"):
+        raise ValueError(f"the executor '{cls.name}' runs on the CPU only, not on {device!r}")
+    return replace(executor, **options) if given else cls(**options)
 
 
 def describe(model: Model) -> Description:

@@ -70,6 +70,7 @@ def test_refusals_are_of_the_builtin_kind_that_one_expects():
         ({"executor": "tpu"}, "no executor 'tpu'; there are: auto, reference, simd, torch, torchscript"),
         ({"device": "nonsense"}, "torch cannot use the device 'nonsense' here"),
         ({"executor": "reference", "device": "cuda"}, "'reference' runs on the CPU only, not on 'cuda'"),
+        ({"executor": ReferenceExecutor(), "device": "cuda"}, "'reference' runs on the CPU only, not on 'cuda'"),
         ({"precision": "half"}, "precision is 'source' or 'fast', not 'half'"),
     ],
 )
@@ -82,6 +83,7 @@ def test_an_executor_may_be_given_with_its_options():
     model = tensorml.convert(PIPELINE, executor=ReferenceExecutor(memory=2**20))
     assert model.executor == ReferenceExecutor(memory=2**20)
     assert tensorml.convert(PIPELINE, executor=ReferenceExecutor(), memory=2**21).executor.memory == 2**21
+    assert tensorml.convert(PIPELINE, executor=ReferenceExecutor(), device="cpu").executor == ReferenceExecutor()
 
 
 def test_methods_are_those_of_the_source_and_take_x_by_name_too(executor: str):
