@@ -19,6 +19,12 @@ BENCH := .venv-bench/bin
 # As many processes as cores test at once, so a thread each: more would wait for each other, ten times as long.
 THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
 PYTEST := -m pytest -n $(JOBS) --maxprocesses 8
+# $(call suite,python): the test suite in three parts, each in new processes: kernels that were compiled stay in memory.
+define suite
+	$(THREADS) $(1) $(PYTEST) tests/converters/test_[!s]*.py tests/converters/test_sklearn_[a-i]*.py
+	$(THREADS) $(1) $(PYTEST) tests/converters/test_sklearn_[j-z]*.py
+	$(THREADS) $(1) $(PYTEST) tests --ignore=tests/converters
+endef
 
 # $(call install,python,environment,extra,constraints): a virtual environment with the package, editable, and an extra.
 define install
@@ -39,11 +45,11 @@ demo: .venv/.installed  ## Train a model, convert it, compare answers and speed
 
 .PHONY: test
 test: .venv/.installed  ## The test suite
-	$(THREADS) $(VENV)/python $(PYTEST)
+	$(call suite,$(VENV)/python)
 
 .PHONY: test-oldest
 test-oldest: .venv-oldest/.installed  ## The test suite with the oldest supported scikit-learn, XGBoost and NumPy
-	$(THREADS) $(OLDEST)/python $(PYTEST)
+	$(call suite,$(OLDEST)/python)
 
 .PHONY: exact
 exact: .venv/.installed  ## A hundred million pairs of row and tree for each library, into docs/exactness.md

@@ -27,17 +27,20 @@ class Program:
     """A compiled graph. Immutable, and safe to call from many threads at once.
 
     inputs: the names of the graph's inputs. run: computes one tile: arrays by input name to arrays by output name.
-    tile: the rows it is given at most.
+    tile: the rows it is given at most. fresh: whether results are in memory of their own, row after row.
     """
 
     inputs: tuple[str, ...]
     run: Callable[[Mapping[str, Array]], Mapping[str, Array]]
     tile: int
+    fresh: bool = False
 
     def __call__(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
         """The outputs for all rows. Each input can be sliced by rows; only one tile of it is read at a time."""
         if rows <= self.tile:
             whole = {name: inputs[name][:rows] for name in self.inputs}
+            if self.fresh:
+                return dict(self.run(whole))
             return {name: apart(row_major(value), whole.values()) for name, value in self.run(whole).items()}
         results: dict[str, Array] = {}
         for start in range(0, rows, self.tile):

@@ -85,7 +85,7 @@ class Assembler:
         """The address of an array, whose copy begins at a multiple of 64."""
         copy = aligned(array)
         self.kept.append(copy)
-        return copy.ctypes.data
+        return address_of(copy)
 
     def allocate(self, columns: int, dtype: np.dtype) -> Block:
         """Room for a value."""
@@ -150,7 +150,7 @@ class Machine:
         results = {outer.name: np.empty((rows, *outer.shape), outer.dtype) for outer in self.outputs}
         tables = [table(arrays[outer.name]) for outer in self.inputs]  # held until the end of the call
         addresses = [words_of(x) for x in tables]
-        addresses += [(results[outer.name].ctypes.data,) for outer in self.outputs]
+        addresses += [(address_of(results[outer.name]),) for outer in self.outputs]
         if rows == 0:
             return results
         wanted = min(self.threads, int(rows * self.cost / WORTH_A_THREAD), -(-rows // self.rows))
@@ -168,7 +168,8 @@ class Machine:
         except IndexError:  # other threads have them all
             arena = Arena(self)
         for outer, words in zip((*self.inputs, *self.outputs), addresses, strict=True):
-            arena.words[outer.word : outer.word + len(words)] = words
+            for k, word in enumerate(words, outer.word):
+                arena.view[k] = word
         status = driven(arena.address, self.instructions, start, stop, self.rows)
         self.stock.append(arena)
         return status
@@ -185,8 +186,8 @@ class Arena:
     def __init__(self, machine: Machine):
         self.memory = aligned(np.zeros(machine.size, np.uint8))
         self.words = aligned(machine.words)
-        self.words[machine.relocated] += machine.units * machine.stride + self.memory.ctypes.data
-        self.address = self.words.ctypes.data
+        self.words[machine.relocated] += machine.units * machine.stride + address_of(self.memory)
+        self.address, self.view = address_of(self.words), memoryview(self.words)  # which is set faster than an array
 
 
 def table(array: np.ndarray) -> np.ndarray:
@@ -194,16 +195,21 @@ def table(array: np.ndarray) -> np.ndarray:
     return array if array.ndim <= 2 else array.reshape(len(array), -1)
 
 
+def address_of(array: np.ndarray) -> int:
+    """Where an array's memory begins; `array.ctypes.data` takes several times as long."""
+    return array.__array_interface__["data"][0]
+
+
 def words_of(array: np.ndarray) -> tuple[int, ...]:
     """An array's address and its strides, in bytes: from row to row and from column to column."""
-    return (array.ctypes.data, array.strides[0], array.strides[1] if array.ndim > 1 else 0)
+    return (address_of(array), array.strides[0], array.strides[1] if array.ndim > 1 else 0)
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
     """A copy that begins at a multiple of 64 bytes, with 64 bytes behind it that may be read."""
     array = np.ascontiguousarray(array)
     room = np.zeros(array.nbytes + 2 * LINE, np.uint8)
-    start = -room.ctypes.data % LINE
+    start = -address_of(room) % LINE
     copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

@@ -50,7 +50,7 @@ class SimdExecutor(Executor):
         steps = [part.machine(self.threads or cores()) if part.known else torch_step(slow, part) for part in parts]
         run = Steps(graph, tuple(steps), slow)
         tile = self.tile(graph) if all(part.known for part in parts) else min(self.tile(graph), slow.tile(graph))
-        return Program(tuple(graph.inputs), run, tile)
+        return Program(tuple(graph.inputs), run, tile, fresh=True)
 
 
 @dataclass(eq=False)
@@ -69,7 +69,7 @@ class Steps:
         for step in self.steps:
             made = step(arrays, rows)
             if made is None:
-                return self.otherwise.run(inputs)
+                return self.otherwise(inputs, rows)
             arrays.update(made)
         found = {name: arrays[name] for name in self.graph.outputs}
         return {name: as_tensor(x) for name, x in found.items()} if tensors else found
