@@ -1,0 +1,61 @@
+"""A finished circuit: its Verilog, and how numbers lie on its ports."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Field:
+    """An integer on a port: two's complement of `width` bits if `signed`, else unsigned; at most 64 bits."""
+
+    name: str
+    width: int
+    signed: bool = False
+
+    @property
+    def lowest(self) -> int:
+        """The smallest integer that it holds."""
+        return -(1 << self.width - 1) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """The largest integer that it holds."""
+        return (1 << self.width - self.signed) - 1
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A module of Verilog-2005 that computes a row of integers from a row of integers.
+
+    Its ports are `clk`, `rst` (synchronous, active high: forgets the rows under way), `in_valid`, `in_ready`,
+    `in_row`, `out_valid` and `out_row`. A row is taken at a rising edge of clk where in_valid and in_ready are 1; its
+    result is on out_row, with out_valid, `latency` edges later and for one cycle: there is no back-pressure inside.
+    The first field of a row is in the lowest bits of its port.
+
+    name: of the module. interval: the least number of cycles between two rows.
+    """
+
+    name: str
+    verilog: str
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    latency: int
+    interval: int = 1
+
+    @property
+    def in_width(self) -> int:
+        """The bits of in_row."""
+        return sum(field.width for field in self.inputs)
+
+    @property
+    def out_width(self) -> int:
+        """The bits of out_row."""
+        return sum(field.width for field in self.outputs)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for what the circuit does, for caches."""
+        return hashlib.sha256(repr((self.name, self.verilog, self.inputs, self.outputs)).encode()).hexdigest()[:24]
