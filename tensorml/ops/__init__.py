@@ -69,6 +69,10 @@ from tensorml.ops.exponential import Tanh as Tanh
 from tensorml.ops.factorization import MultiplicativeUpdates as MultiplicativeUpdates
 from tensorml.ops.factorization import NonNegativeDescent as NonNegativeDescent
 from tensorml.ops.factorization import TopicWeights as TopicWeights
+from tensorml.ops.fixed_point import Quantize as Quantize
+from tensorml.ops.fixed_point import Saturate as Saturate
+from tensorml.ops.fixed_point import ShiftRight as ShiftRight
+from tensorml.ops.fixed_point import WeightedSum as WeightedSum
 from tensorml.ops.hash import CategoryHash as CategoryHash
 from tensorml.ops.hash import Float32 as Float32
 from tensorml.ops.host import BatchSecond as BatchSecond

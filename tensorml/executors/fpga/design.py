@@ -1,0 +1,213 @@
+"""A pipeline under construction: integers on wires, each valid at one stage, and the Verilog that they become."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.fixed import width
+
+ALWAYS = -1  # the stage of constants
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An integer from `low` to `high` under a name, valid `stage` cycles after the row came in.
+
+    It is signed, in two's complement, if it can be negative.
+    """
+
+    name: str
+    low: int
+    high: int
+    stage: int
+
+    @property
+    def signed(self) -> bool:
+        """Whether it is declared so."""
+        return self.low < 0
+
+    @property
+    def width(self) -> int:
+        """Its bits."""
+        return max(1, width(self.low, self.high))
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is a number."""
+        return self.stage == ALWAYS
+
+    def text(self, signed: bool) -> str:
+        """In an expression whose operands are all signed, or all unsigned."""
+        if self.constant:
+            size = abs(self.low).bit_length() + signed
+            return f"{'-' if self.low < 0 else ''}{max(1, size)}'{'s' if signed else ''}d{abs(self.low)}"
+        return f"$signed({{1'b0, {self.name}}})" if signed and not self.signed else self.name
+
+
+def number(value: int) -> Signal:
+    """A constant."""
+    return Signal("", value, value, ALWAYS)
+
+
+@dataclass
+class Stage:
+    """What is computed from one edge of the clock to the next: the registers that it ends in, by what they are for."""
+
+    notes: dict[str, list[tuple[Signal, str]]] = field(default_factory=lambda: defaultdict(list))
+    delays: list[tuple[Signal, str]] = field(default_factory=list)
+
+
+class Design:
+    """Registers, stage after stage. Every expression becomes a register, so a stage is one operation deep.
+
+    Ranges are computed with the expressions: a register always has the bits that its values need.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: list[Signal] = []
+        self.stages: dict[int, Stage] = defaultdict(Stage)
+        self.wires: list[tuple[Signal, str]] = []
+        self.tables: dict[tuple[int, ...], str] = {}
+        self.counts: Counter[tuple[str, int]] = Counter()
+        self._names: Counter[str] = Counter()
+        self._known: dict[tuple[str, int], Signal] = {}
+        self._delayed: dict[Signal, list[Signal]] = {}
+
+    def name(self, stem: str) -> str:
+        """A name that no other signal has."""
+        self._names[stem] += 1
+        return f"{stem}_{self._names[stem] - 1}"
+
+    def input(self, name: str, low: int, high: int) -> Signal:
+        """A field of the row."""
+        signal = Signal(name, low, high, 0)
+        self.inputs.append(signal)
+        return signal
+
+    def register(self, stem: str, note: str, expression: str, low: int, high: int, stage: int) -> Signal:
+        """The value of an expression of signals of `stage`, one stage later. The same expression is computed once."""
+        if low == high:
+            return number(low)
+        known = self._known.get((expression, stage))
+        if known is None:
+            known = Signal(self.name(stem), low, high, stage + 1)
+            self.stages[stage].notes[note].append((known, expression))
+            self.counts["register", known.width] += 1
+            self._known[expression, stage] = known
+        return known
+
+    def wire(self, stem: str, expression: str, low: int, high: int, stage: int) -> Signal:
+        """The value of an expression in the same stage."""
+        known = self._known.get((expression, stage))
+        if known is None:
+            known = Signal(self.name(stem), low, high, stage)
+            self.wires.append((known, expression))
+            self._known[expression, stage] = known
+        return known
+
+    def at(self, signal: Signal, stage: int) -> Signal:
+        """The signal, delayed to a stage."""
+        if signal.constant or signal.stage == stage:
+            return signal
+        chain = self._delayed.setdefault(signal, [signal])
+        while signal.stage + len(chain) <= stage:
+            last = chain[-1]
+            later = Signal(f"{signal.name}_d{len(chain)}", signal.low, signal.high, last.stage + 1)
+            self.stages[last.stage].delays.append((later, last.name))
+            self.counts["register", later.width] += 1
+            chain.append(later)
+        return chain[stage - signal.stage]
+
+    def aligned(self, *signals: Signal) -> tuple[int, list[Signal]]:
+        """The signals at the stage of the latest of them, and that stage."""
+        stage = max((s.stage for s in signals), default=0)
+        return max(0, stage), [self.at(s, stage) for s in signals]
+
+    def sum(self, stem: str, note: str, terms: Sequence[Signal]) -> Signal:
+        """The sum of some signals, in one stage."""
+        fixed = sum(t.low for t in terms if t.constant)
+        parts = [t for t in terms if not t.constant]
+        parts += [number(fixed)] if fixed or not parts else []
+        if len(parts) == 1:
+            return parts[0]
+        stage, parts = self.aligned(*parts)
+        low, high = sum(t.low for t in parts), sum(t.high for t in parts)
+        signed = any(t.signed for t in parts)
+        self.counts["adder", width(low, high)] += len(parts) - 1
+        return self.register(stem, note, " + ".join(t.text(signed) for t in parts), low, high, stage)
+
+    def adder_tree(self, stem: str, note: str, terms: Sequence[Signal], at_once: int = 2) -> Signal:
+        """The sum of many signals, `at_once` of them a stage."""
+        fixed = sum(t.low for t in terms if t.constant)
+        level = [t for t in terms if not t.constant]
+        while len(level) > 1:
+            level.sort(key=lambda t: (t.stage, t.width))
+            groups = math.ceil(len(level) / at_once)
+            level = [self.sum(stem, note, level[g * at_once : (g + 1) * at_once]) for g in range(groups)]
+        return self.sum(stem, note, [*level, number(fixed)])
+
+    def product(self, stem: str, note: str, x: Signal, y: Signal) -> Signal:
+        """x * y."""
+        x, y = (y, x) if x.constant else (x, y)
+        if y.constant and y.low == 1:
+            return x
+        corners = [p * q for p in (x.low, x.high) for q in (y.low, y.high)]
+        low = max(0, min(corners)) if x == y else min(corners)
+        stage, (x, y) = self.aligned(x, y)
+        signed = x.signed or y.signed
+        self.counts["constant multiplier" if y.constant else "multiplier", max(x.width, y.width)] += 1
+        return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage)
+
+    def shift_right(self, stem: str, note: str, x: Signal, shift: int) -> Signal:
+        """x / 2^shift, half up."""
+        half = 1 << shift - 1
+        rounded = self.sum(stem, note, [x, number(half)])
+        low, high = (x.low + half) >> shift, (x.high + half) >> shift
+        if low == high or rounded.constant:
+            return number(low)
+        operator = ">>>" if rounded.signed else ">>"
+        return self.wire(f"{stem}_shifted", f"{rounded.name} {operator} {shift}", low, high, rounded.stage)
+
+    def clamp(self, stem: str, note: str, x: Signal, low: int, high: int) -> Signal:
+        """The nearest number from `low` to `high`."""
+        if low <= x.low and x.high <= high:
+            return x
+        if x.high <= low or high <= x.low:
+            return number(low if x.high <= low else high)
+        text, expression = x.text(x.signed), ""
+        if x.low < low:
+            expression += f"{text} < {number(low).text(x.signed)} ? {number(low).text(x.signed)} : "
+        if x.high > high:
+            expression += f"{text} > {number(high).text(x.signed)} ? {number(high).text(x.signed)} : "
+        self.counts["compare", x.width] += 1
+        return self.register(stem, note, expression + text, max(low, x.low), min(high, x.high), x.stage)
+
+    def at_least(self, stem: str, note: str, x: Signal, bound: int) -> Signal:
+        """Whether x >= bound, as 0 or 1."""
+        if bound <= x.low or bound > x.high:
+            return number(int(bound <= x.low))
+        if (x.low, x.high, bound) == (0, 1, 1):
+            return x
+        self.counts["compare", x.width] += 1
+        return self.register(stem, note, f"{x.text(x.signed)} >= {number(bound).text(x.signed)}", 0, 1, x.stage)
+
+    def table(self, stem: str, note: str, index: Signal, values: Sequence[int]) -> Signal:
+        """values[index]. index: from 0 to the number of values - 1."""
+        values = tuple(values)
+        name = self.tables.setdefault(values, f"{stem}_table_{len(self.tables)}")
+        self.counts["table", width(min(values), max(values))] += len(values)
+        return self.register(stem, note, f"{name}({index.name})", min(values), max(values), index.stage)
+
+    def finished(self, name: str, title: str, outputs: Sequence[tuple[str, Signal]]) -> Circuit:
+        """The circuit with these results, all at one stage."""
+        from tensorml.executors.fpga.verilog import module
+
+        latest = max([1, *(signal.stage for _, signal in outputs)])
+        results = [(label, self.at(signal, latest)) for label, signal in outputs]
+        fields = tuple(Field(label, s.width, s.signed) for label, s in results)
+        rows = tuple(Field(s.name, s.width, s.signed) for s in self.inputs)
+        return Circuit(name, module(self, name, title, results, latest), rows, fields, latest)

@@ -1,0 +1,349 @@
+"""Fixed point: what each operator becomes on integers that stand for numbers, q for q * step + offset.
+
+Scaling and shifting by constants changes what the integers stand for, not the integers: it costs no hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.executors.base import Rules
+from tensorml.graph import Const, Op
+
+MOST_BITS = 62
+TABLE_BITS = 12  # of the index of a function's table, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Integers and what they stand for: column c of `op` for q * step[c] + offset[c], with low[c] <= q <= high[c].
+
+    op: integers [N, ...]; all others are arrays of its columns, those of [N] and of [N, a, b] in C order: int64 low
+    and high, float64 step and offset. A step may be negative; it is 0 where a column is constant.
+    """
+
+    op: Op
+    low: np.ndarray
+    high: np.ndarray
+    step: np.ndarray
+    offset: np.ndarray
+
+    @property
+    def integers(self) -> bool:
+        """Whether the integers mean themselves."""
+        return bool((self.step == 1).all() and (self.offset == 0).all())
+
+    @property
+    def bits(self) -> int:
+        """What the widest column takes."""
+        return max((width(int(a), int(b)) for a, b in zip(self.low, self.high, strict=True)), default=0)
+
+
+class DoesNotFit(Exception):
+    """Raised by a rule for what has no integers in this form; the operator stays on the host."""
+
+
+Rule = Callable[..., Fixed]  # the operator, the bits, then operands: Fixed, or an array for a constant
+rules: Rules[Rule] = Rules("fpga")
+HEAVY: set[type[Op]] = set()  # operators that are worth a circuit
+
+
+def rule(*classes: type[Op], heavy: bool = False) -> Callable[[Rule], Rule]:
+    """Register what operators become; heavy: they are worth a circuit, not only what is on the way to one."""
+    if heavy:
+        HEAVY.update(classes)
+    return rules.rule(*classes)
+
+
+def width(low: int, high: int) -> int:
+    """The bits of an integer from `low` to `high`: two's complement if there are negative ones."""
+    return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)
+
+
+def exact(op: Op, low: Any, high: Any) -> Fixed:
+    """Integers that mean themselves."""
+    columns = int(np.prod([int(d) for d in op.shape[1:]]))
+    one, zero = np.ones(columns), np.zeros(columns)
+    return Fixed(op, *(np.broadcast_to(np.asarray(b, np.int64), columns) for b in (low, high)), one, zero)
+
+
+def constant(value: np.ndarray, like: Fixed) -> np.ndarray:
+    """A constant operand, for each column of the other one."""
+    shape = tuple(int(d) for d in like.op.shape[1:])
+    if value.ndim > len(shape) and value.shape[0] != 1:
+        raise DoesNotFit("a constant for each row")
+    flat = value.reshape(value.shape[-len(shape) :] if shape else ())
+    return np.broadcast_to(flat, shape).reshape(-1).astype(np.float64)
+
+
+@rule(ops.Cast)
+def convert(op: ops.Cast, bits: int, x: Fixed) -> Fixed:
+    """Between floats only the host's rounding is lost."""
+    if op.dtype.kind != "f":
+        raise DoesNotFit(f"{op}")
+    return x
+
+
+@rule(ops.Finite, ops.Require)
+def checked(op: Op, bits: int, x: Fixed, *_: object) -> Fixed:
+    """The host has checked the values before."""
+    return x
+
+
+@rule(ops.Reshape)
+def reshape(op: ops.Reshape, bits: int, x: Fixed) -> Fixed:
+    """Columns keep their order."""
+    return replace(x, op=ops.Reshape(x.op, op.shape_))
+
+
+@rule(ops.Columns)
+def columns(op: ops.Columns, bits: int, x: Fixed) -> Fixed:
+    """Some of the columns."""
+    chosen = (a[op.indices] for a in (x.low, x.high, x.step, x.offset))
+    return Fixed(ops.Columns(x.op, op.indices), *chosen)
+
+
+@rule(ops.Concat)
+def concat(op: ops.Concat, bits: int, *parts: Fixed | np.ndarray) -> Fixed:
+    """Columns side by side."""
+    fixed = [p for p in parts if isinstance(p, Fixed)]
+    if len(fixed) != len(parts):
+        raise DoesNotFit("columns that are constant")
+    joined = (np.concatenate(arrays) for arrays in zip(*((p.low, p.high, p.step, p.offset) for p in fixed)))
+    return Fixed(ops.concat([p.op for p in fixed]), *joined)
+
+
+@rule(ops.Neg)
+def negate(op: ops.Neg, bits: int, x: Fixed) -> Fixed:
+    """The same integers stand for the negative."""
+    return replace(x, step=-x.step, offset=-x.offset)
+
+
+@rule(ops.Add, ops.Sub)
+def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+    """A constant moves the offset; a sum of two is a sum with weights."""
+    if isinstance(op, ops.Sub):
+        y = negate(op, bits, y) if isinstance(y, Fixed) else -y  # pyright: ignore[reportArgumentType]
+    if isinstance(x, np.ndarray):
+        x, y = y, x
+    if not isinstance(x, Fixed):
+        raise DoesNotFit("two constants")
+    if isinstance(y, np.ndarray):
+        return replace(x, offset=x.offset + constant(y, x))
+    if x.op.shape != y.op.shape or len(x.op.shape) != 2:
+        raise DoesNotFit("a sum that broadcasts")
+    one = np.eye(len(x.low))
+    return weigh(concat(op, bits, x, y), np.concatenate([one, one]), bits)  # pyright: ignore[reportArgumentType]
+
+
+@rule(ops.Mul)
+def multiply(op: ops.Mul, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+    """A constant changes the step; a product of two is one of integers."""
+    if isinstance(x, np.ndarray):
+        x, y = y, x
+    if not isinstance(x, Fixed):
+        raise DoesNotFit("two constants")
+    if isinstance(y, np.ndarray):
+        factor = constant(y, x)
+        return replace(x, step=x.step * factor, offset=x.offset * factor)
+    if x.op.shape != y.op.shape:
+        raise DoesNotFit("a product that broadcasts")
+    a = narrowed(centred(x), bits)
+    b = a if y is x else narrowed(centred(y), bits)
+    corners = np.stack([p * q for p in (a.low, a.high) for q in (b.low, b.high)])
+    low = np.maximum(corners.min(0), 0) if y is x else corners.min(0)
+    return Fixed(ops.Mul(a.op, b.op), low, corners.max(0), a.step * b.step, np.zeros(len(low)))
+
+
+HEAVY.add(ops.Mul)
+
+
+@rule(ops.Div)
+def divide(op: ops.Div, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+    """By a constant: the step changes."""
+    if not isinstance(x, Fixed) or isinstance(y, Fixed) or not constant(y, x).all():
+        raise DoesNotFit("a quotient of two")
+    return replace(x, step=x.step / constant(y, x), offset=x.offset / constant(y, x))
+
+
+@rule(ops.MatMul, heavy=True)
+def product(op: ops.MatMul, bits: int, x: Fixed, y: Fixed | np.ndarray) -> Fixed:
+    """The weights as integers."""
+    if isinstance(y, Fixed):
+        raise DoesNotFit("a product of two")
+    return weigh(narrowed(x, bits), y.astype(np.float64), bits)
+
+
+@rule(ops.ReduceSum, heavy=True)
+def total(op: ops.ReduceSum, bits: int, x: Fixed) -> Fixed:
+    """A product with ones."""
+    return weigh(x, np.ones((len(x.low), 1)), bits)
+
+
+@rule(ops.AddColumns, heavy=True)
+def add_columns(op: ops.AddColumns, bits: int, x: Fixed) -> Fixed:
+    """A product with a matrix of ones and zeros."""
+    weights = (op.output[:, None] == np.arange(len(op.start))).astype(np.float64)
+    result = weigh(x, weights, bits)
+    return replace(result, offset=result.offset + op.start)
+
+
+@rule(ops.Max, ops.Min)
+def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+    """The larger, or the smaller one, of a number and a constant, as a range of the integers."""
+    if isinstance(x, np.ndarray):
+        x, y = y, x
+    if not isinstance(x, Fixed) or isinstance(y, Fixed):
+        raise DoesNotFit("the larger one of two")
+    x = centred(upright(x))
+    bound = np.floor(constant(y, x) / x.step + 0.5).astype(np.int64)
+    low, high = (np.maximum(x.low, bound), x.high) if isinstance(op, ops.Max) else (x.low, np.minimum(x.high, bound))
+    low, high = np.minimum(low, x.high), np.maximum(high, x.low)
+    return replace(x, op=ops.Saturate(x.op, low, high), low=low, high=high)
+
+
+HEAVY.update({ops.Max, ops.Min})
+
+
+@rule(ops.Sigmoid, ops.Tanh, ops.Exp)
+def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
+    """A table of the function, read at the integer."""
+    x = narrowed(centred(upright(x)), min(bits + 2, TABLE_BITS))
+    low, high = int(x.low.min()), int(x.high.max())
+    if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
+        raise DoesNotFit("a function of columns of different steps")
+    argument = np.arange(low, high + 1) * x.step[0]
+    value = op.reference(argument)
+    step = power_of_two(np.abs(value).max(), bits)
+    table = np.floor(value / step + 0.5).astype(np.int64)
+    index = ops.Sub(x.op, Const(np.int64(low)))
+    count = len(x.low)
+    return Fixed(
+        ops.Take(Const(table), index),
+        np.full(count, table.min()),
+        np.full(count, table.max()),
+        np.full(count, step),
+        np.zeros(count),
+    )
+
+
+@rule(ops.Descend)
+def descend(op: ops.Descend, bits: int, codes: Fixed) -> Fixed:
+    """Codes are integers already; the result is the number of a leaf."""
+    chosen = ops.Descend(codes.op, op.column, op.rank, op.left, op.right, op.roots)
+    return exact(chosen, 0, max(0, len(op.left)) + len(op.roots) - 1)
+
+
+@rule(ops.DescendSymmetric)
+def descend_symmetric(op: ops.DescendSymmetric, bits: int, codes: Fixed) -> Fixed:
+    """Codes are integers already; the result is the number of a leaf."""
+    chosen = ops.DescendSymmetric(codes.op, op.column, op.rank, op.size)
+    return exact(chosen, 0, int((2**op.size).sum()) - 1)
+
+
+HEAVY.update({ops.Descend, ops.DescendSymmetric})
+
+
+@rule(ops.LeafSum, heavy=True)
+def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
+    """What leaves hold, in steps above the least of their tree: small positive integers. The offset has the rest."""
+    trees = leaf_ranges(leaves.op)
+    values = op.values.astype(np.float64)
+    least = np.stack([values[part].min(0) for part in trees])
+    above = values - np.repeat(least, [part.stop - part.start for part in trees], axis=0)
+    step = finest(above, bits)
+    whole = np.floor(above / step + 0.5).astype(np.int64)
+    most = np.stack([whole[part].max(0) for part in trees])
+    outputs = len(op.start)
+    target = np.eye(outputs, dtype=np.int64)[op.output] if op.output is not None else None
+    high = most.sum(0) if target is None else target.T @ most[:, 0]
+    start = least.sum(0) if target is None else target.T.astype(np.float64) @ least[:, 0]
+    sums = ops.LeafSum(leaves.op, whole, np.zeros(outputs, np.int64), op.output)
+    return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, step), op.start.astype(np.float64) + start)
+
+
+def leaf_ranges(descend: Op) -> list[slice]:
+    """The numbers of each tree's leaves."""
+    if isinstance(descend, ops.DescendSymmetric):
+        starts = descend.first_leaf
+        return [slice(int(s), int(s + 2**k)) for s, k in zip(starts, descend.size, strict=True)]
+    if not isinstance(descend, ops.Descend):
+        raise DoesNotFit("leaves of no tree")
+    child = np.concatenate([descend.left, descend.right, descend.roots])
+    leaf = ~child[child < 0]
+    inner = np.arange(len(descend.left))
+    owner = np.searchsorted(np.sort(descend.roots[descend.roots >= 0]), inner, side="right")
+    trees = np.flatnonzero(descend.roots >= 0)
+    tree = np.concatenate([trees[owner - 1], trees[owner - 1], np.arange(len(descend.roots))])[child < 0]
+    count = np.bincount(tree, minlength=len(descend.roots))
+    stop = np.cumsum(count)
+    if not np.array_equal(tree[np.argsort(leaf)], np.repeat(np.arange(len(count)), count)):
+        raise DoesNotFit("leaves that are not in the order of their trees")
+    return [slice(int(b - a), int(b)) for a, b in zip(count, stop, strict=True)]
+
+
+def finest(above: np.ndarray, bits: int) -> float:
+    """The step with which the largest of these numbers takes so many bits."""
+    largest = float(above.max(initial=0))
+    return largest / (2**bits - 1) if largest > 0 else 1.0
+
+
+def power_of_two(largest: float, bits: int) -> float:
+    """The least power of two with which numbers up to +-largest take so many bits with their sign."""
+    return 2.0 ** np.ceil(np.log2(largest / (2 ** (bits - 1) - 0.5))) if largest > 0 else 1.0
+
+
+def weigh(x: Fixed, weights: np.ndarray, bits: int) -> Fixed:
+    """x @ weights: the steps of x go into the weights, which then become integers. weights: float64 [F, C]."""
+    scaled = x.step[:, None] * weights
+    sizes = np.unique(np.abs(scaled[scaled != 0]))
+    alike = len(sizes) == 1 or (len(sizes) > 1 and np.ptp(sizes) <= 1e-12 * sizes[0])
+    step = float(sizes[0]) if alike else power_of_two(float(np.abs(scaled).max(initial=0)), bits)
+    whole = np.floor(scaled / step + 0.5).astype(np.int64)
+    positive, negative = np.maximum(whole, 0), np.minimum(whole, 0)
+    low = x.low @ positive + x.high @ negative
+    high = x.high @ positive + x.low @ negative
+    reach = np.maximum(np.abs(x.low), np.abs(x.high)).astype(np.float64) @ np.abs(whole).astype(np.float64)
+    if reach.max(initial=0) >= 2.0**MOST_BITS:
+        raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
+    offset = x.offset @ weights
+    return Fixed(ops.WeightedSum(x.op, whole), low, high, np.full(len(low), step), offset)
+
+
+def upright(x: Fixed) -> Fixed:
+    """With positive steps: the integers of other columns are negated. A constant column gets the step of the others."""
+    positive = np.abs(x.step)
+    step = np.where(positive > 0, positive, positive.max(initial=0) or 1.0)
+    if (x.step > 0).all():
+        return x
+    sign = np.sign(x.step).astype(np.int64)
+    ends = np.stack([x.low * sign, x.high * sign])
+    op = ops.Mul(x.op, Const(sign.reshape(x.op.shape[1:])))  # pyright: ignore[reportArgumentType]
+    return Fixed(op, ends.min(0), ends.max(0), step, x.offset)
+
+
+def centred(x: Fixed) -> Fixed:
+    """Without an offset: a constant is added to the integers."""
+    if not x.offset.any():
+        return x
+    x = upright(x)
+    added = np.floor(x.offset / x.step + 0.5)
+    if np.abs(added).max() >= 2.0**MOST_BITS / 4:
+        raise DoesNotFit(f"constants of more than {MOST_BITS - 2} bits")
+    whole = added.astype(np.int64)
+    op = ops.Add(x.op, Const(whole.reshape(x.op.shape[1:])))  # pyright: ignore[reportArgumentType]
+    return Fixed(op, x.low + whole, x.high + whole, x.step, np.zeros(len(whole)))
+
+
+def narrowed(x: Fixed, bits: int) -> Fixed:
+    """With so many bits in the widest column: the lowest ones are rounded away."""
+    shift = x.bits - bits
+    if shift <= 0:
+        return x
+    low, high = (np.asarray((b + (1 << shift - 1)) >> shift) for b in (x.low, x.high))
+    return Fixed(ops.ShiftRight(x.op, shift), low, high, x.step * 2.0**shift, x.offset)

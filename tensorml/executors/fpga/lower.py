@@ -1,0 +1,153 @@
+"""What each integer operator becomes in a circuit. A rule gets the operator, the design and its operands' columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.executors.base import Rules
+from tensorml.executors.fpga.circuit import Circuit
+from tensorml.executors.fpga.design import Design, Signal, number
+from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
+from tensorml.graph import Const, Graph, Input, Op
+
+Columns = list[Signal]
+Rule = Callable[..., Columns]
+rules: Rules[Rule] = Rules("fpga")
+
+
+def lower(graph: Graph, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]], name: str, title: str) -> Circuit:
+    """The circuit of a graph of integers. ranges: the least and the largest value of each column of each input."""
+    design, results = designed(graph, ranges)
+    return design.finished(name, title, results)
+
+
+def designed(
+    graph: Graph, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[Design, list[tuple[str, Signal]]]:
+    """The pipeline of a graph of integers, and its results."""
+    design = Design()
+    values: dict[Op, Any] = {}
+    for op in graph.order:
+        if isinstance(op, Input):
+            values[op] = [
+                design.input(f"{op.name}_{c}", int(low), int(high))
+                for c, (low, high) in enumerate(zip(*ranges[op.name], strict=True))
+            ]
+        elif isinstance(op, Const):
+            values[op] = op.value
+        elif isinstance(op, ops.Descend | ops.DescendSymmetric):
+            values[op] = values[op.codes]
+        else:
+            values[op] = rules[op](op, design, *(values[o] for o in op.operands))
+    results = []
+    for label, op in graph.outputs.items():
+        found = leaves(op, design, values[op]) if isinstance(op, ops.Descend | ops.DescendSymmetric) else values[op]
+        results += [(f"{label}_{c}", signal) for c, signal in enumerate(found)]
+    return design, results
+
+
+@rules.rule(ops.Reshape, ops.Cast)
+def same(op: Op, design: Design, x: Columns) -> Columns:
+    """Columns keep their order."""
+    return x
+
+
+@rules.rule(ops.Columns)
+def chosen(op: ops.Columns, design: Design, x: Columns) -> Columns:
+    """Wires."""
+    return [x[i] for i in op.indices]
+
+
+@rules.rule(ops.Concat)
+def joined(op: ops.Concat, design: Design, *parts: Columns) -> Columns:
+    """Wires."""
+    return [signal for part in parts for signal in part]
+
+
+def spread(value: Columns | np.ndarray, count: int) -> Columns:
+    """An operand as signals; a constant for each column."""
+    if isinstance(value, np.ndarray):
+        return [number(int(v)) for v in np.broadcast_to(value.reshape(-1) if value.ndim else value, count)]
+    return value
+
+
+@rules.rule(ops.Add)
+def add(op: ops.Add, design: Design, x: Columns, y: Columns | np.ndarray) -> Columns:
+    """An adder for each column."""
+    return [design.sum("moved", "Offsets", [a, b]) for a, b in zip(x, spread(y, len(x)), strict=True)]
+
+
+@rules.rule(ops.Sub)
+def subtract(op: ops.Sub, design: Design, x: Columns, y: np.ndarray) -> Columns:
+    """Of a constant."""
+    return add(op, design, x, -y)  # pyright: ignore[reportArgumentType]
+
+
+@rules.rule(ops.Mul)
+def multiply(op: ops.Mul, design: Design, x: Columns, y: Columns | np.ndarray) -> Columns:
+    """A multiplier for each column."""
+    return [design.product("product", "Products", a, b) for a, b in zip(x, spread(y, len(x)), strict=True)]
+
+
+@rules.rule(ops.Saturate)
+def saturate(op: ops.Saturate, design: Design, x: Columns) -> Columns:
+    """Two compares and a choice."""
+    limits = zip(x, op.low, op.high, strict=True)
+    return [design.clamp("limited", "Limits", a, int(low), int(high)) for a, low, high in limits]
+
+
+@rules.rule(ops.ShiftRight)
+def shift_right(op: ops.ShiftRight, design: Design, x: Columns) -> Columns:
+    """Half is added, the low bits are left out."""
+    return [design.shift_right("rounded", "Rounding", a, op.shift) for a in x]
+
+
+@rules.rule(ops.WeightedSum)
+def weighted_sum(op: ops.WeightedSum, design: Design, x: Columns) -> Columns:
+    """Multipliers by constants, then adders."""
+    results = []
+    for column in range(op.weights.shape[1]):
+        weights = op.weights[:, column]
+        terms = [
+            design.product("product", "Products with weights", a, number(int(w)))
+            for a, w in zip(x, weights, strict=True)
+            if w
+        ]
+        results.append(design.adder_tree("sum", "Sums of products", terms))
+    return results
+
+
+@rules.rule(ops.Take)
+def take(op: ops.Take, design: Design, table: np.ndarray, index: Columns) -> Columns:
+    """A table, read by a case statement."""
+    return [design.table("curve", "A function's values", i, [int(v) for v in table]) for i in index]
+
+
+@rules.rule(ops.LeafSum)
+def leaf_sum(op: ops.LeafSum, design: Design, codes: Columns) -> Columns:
+    """A choice among leaves for each tree and output, then adders."""
+    terms: list[Columns] = [[] for _ in op.start]
+    for tree, choose in enumerate(choices(op.leaves, design, codes)):
+        for k in range(op.values.shape[1]):
+            output = k if op.output is None else int(op.output[tree])
+            value = choose(lambda leaf, k=k: int(op.values[leaf, k]))
+            terms[output].append(value)
+    return [design.adder_tree("sum", "Sums of leaves", [*t, number(int(s))]) for t, s in zip(terms, op.start)]
+
+
+def leaves(op: ops.Descend | ops.DescendSymmetric, design: Design, codes: Columns) -> Columns:
+    """The number of each tree's leaf."""
+    return [choose(lambda leaf: leaf) for choose in choices(op, design, codes)]
+
+
+Choose = Callable[[Callable[[int], int]], Signal]  # from what each leaf holds to what the row's leaf holds
+
+
+def choices(op: Op, design: Design, codes: Columns) -> Sequence[Choose]:
+    """For each tree what chooses among values of its leaves."""
+    build = nested_symmetric if isinstance(op, ops.DescendSymmetric) else nested
+    return [chooser(design, codes, tree) for tree in build(op)]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,217 @@
+"""Which part of a graph becomes a circuit, and what the host does before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, exact, power_of_two, rules
+from tensorml.executors.reference import evaluate
+from tensorml.graph import Const, Graph, Input, Op, TensorType
+
+LINEAR = (ops.Add, ops.Sub, ops.Neg, ops.Cast, ops.Columns, ops.Concat, ops.Reshape)
+RANKED = (ops.Rank, ops.Lookup, ops.Greater, ops.GreaterOrEqual, ops.Less, ops.LessOrEqual)
+Ranges = Callable[[Op], tuple[np.ndarray, np.ndarray]]  # the least and the largest value of each column of a float
+
+
+@dataclass(frozen=True, eq=False)
+class Entrance:
+    """A value that the host passes to the circuit. before: how it computes the integers; fixed: what these mean."""
+
+    before: Op
+    fixed: Fixed
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A graph in three parts. bits: of weights, leaves and what is passed on, at most.
+
+    entrances: what the host passes in, by the operator that it stands for. exits: what the circuit returns, likewise.
+    checks: operators that the host evaluates only because they refuse some values.
+    """
+
+    source: Graph
+    entrances: Mapping[Op, Entrance]
+    exits: Mapping[Op, Fixed]
+    checks: tuple[Op, ...]
+    bits: int
+    names: Mapping[Op, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = {entrance.before: f"row{i}" for i, entrance in enumerate(self.entrances.values())}
+        object.__setattr__(self, "names", names)
+
+    @cached_property
+    def before(self) -> Graph:
+        """From the inputs to the integers that go into the circuit, before they are limited to their ranges."""
+        outputs: dict[str, Op] = {name: op for op, name in self.names.items()}
+        return Graph(outputs | {f"check{i}": op for i, op in enumerate(self.checks)})
+
+    @cached_property
+    def circuit(self) -> Graph:
+        """Integers to integers."""
+        inputs: dict[Op, Op] = {}
+        for entrance in self.entrances.values():
+            op, name = entrance.before, self.names[entrance.before]
+            inputs[op] = Input(name, TensorType(op.shape, op.dtype))
+        graph = Graph({f"sum{i}": fixed.op for i, fixed in enumerate(self.exits.values())})
+        return graph.rewrite(lambda _: None, inputs)
+
+    @cached_property
+    def after(self) -> Graph:
+        """From the circuit's integers, and the inputs where the host needs them again, to the outputs."""
+        given: dict[Op, Op] = {}
+        for i, (op, fixed) in enumerate(self.exits.items()):
+            given[op] = meaning(fixed, Input(f"sum{i}", fixed.op.type), op)
+        return self.source.rewrite(lambda _: None, given)
+
+    @cached_property
+    def whole(self) -> Graph:
+        """The three parts as one graph: what the circuit and the host compute together, for every executor."""
+        given = {op: meaning(fixed, fixed.op, op) for op, fixed in self.exits.items()}
+        return self.source.rewrite(lambda _: None, given)
+
+
+def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
+    """What integers stand for, in the shape and dtype of `source`."""
+    if fixed.integers:
+        return ops.cast(integers, source.dtype)
+    shape = tuple(int(d) for d in source.shape[1:])
+    step, offset = (Const(a.reshape(shape)) for a in (fixed.step, fixed.offset))
+    return ops.cast(ops.Add(ops.Mul(ops.cast(integers, np.float64), step), offset), source.dtype)
+
+
+def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
+    """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit."""
+    refused: set[Op] = set()
+    while True:
+        inside = region(graph, refused)
+        if not inside:
+            raise DoesNotFit("there is no matrix product and no tree in it that a circuit could compute")
+        values: dict[Op, Fixed] = {}
+        entrances: dict[Op, Entrance] = {}
+        failed = next((op for op in graph.order if op in inside and not _place(op, bits, values, entrances, ranges)), None)
+        if failed is None:
+            break
+        refused.add(failed)
+    users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
+    exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances}
+    checks = tuple(op for op in graph.order if op in inside and isinstance(op, ops.Finite | ops.Require))
+    return Split(graph, entrances, exits, checks, bits)
+
+
+def _place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> bool:
+    """Find what an operator becomes on integers; whether it becomes anything."""
+    try:
+        operands = []
+        for operand in op.operands:
+            if isinstance(operand, Const):
+                operands.append(operand.value)
+                continue
+            if operand not in values:
+                entrances[operand] = entrance(operand, bits, ranges)
+                values[operand] = entrances[operand].fixed
+            operands.append(values[operand])
+        values[op] = rules[op](op, bits, *operands)
+    except DoesNotFit:
+        return False
+    return True
+
+
+def region(graph: Graph, refused: set[Op]) -> set[Op]:
+    """The operators of the circuit: heavy ones that there are rules for, and what lies between them and after them.
+
+    It is one region: what needs a result of the host that needs a result of the circuit is the host's.
+    """
+    inside = {op for op in graph.order if op not in refused and rules.supports(type(op)) and not source(op)}
+    while True:
+        trimmed = wanted(graph, inside)
+        inside = early(graph, trimmed)
+        if len(inside) == len(trimmed):
+            return inside
+
+
+def wanted(graph: Graph, inside: set[Op]) -> set[Op]:
+    """Of these operators the heavy ones, those that others of them need, and sums of what heavy ones give."""
+    worth: set[Op] = set()
+    for op in graph.order:
+        if op in inside and (type(op) in HEAVY or isinstance(op, LINEAR) and any(o in worth for o in op.operands)):
+            worth.add(op)
+    needed: set[Op] = set()
+    for op in reversed(graph.order):
+        if op in inside and (op in needed or type(op) in HEAVY or (isinstance(op, ops.Add | ops.Sub) and op in worth)):
+            needed.update({op, *op.operands})
+    return inside & needed
+
+
+def early(graph: Graph, inside: set[Op]) -> set[Op]:
+    """Those of these operators that need nothing which the host makes from results of the others."""
+    reached: set[Op] = set()
+    late: set[Op] = set()
+    for op in graph.order:
+        if any(o in late or (o in reached and o not in inside) for o in op.operands):
+            late.add(op)
+        if op in inside or any(o in reached for o in op.operands):
+            reached.add(op)
+    return inside - late
+
+
+def source(op: Op) -> bool:
+    """Whether an operator computes nothing."""
+    return isinstance(op, Input | Const)
+
+
+def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
+    """How a value goes into the circuit: codes as they are, floats in steps of a power of two for each column."""
+    if op.dtype.kind in "iu":
+        low, high = code_range(op)
+        whole = ops.cast(op, np.int64)
+        return Entrance(whole, exact(whole, low, high))
+    if op.dtype.kind != "f" or len(op.shape) != 2:
+        raise DoesNotFit(f"{op} does not go into a circuit")
+    least, most = ranges(op)
+    middle = np.where(np.minimum(np.abs(least), np.abs(most)) > most - least, (least + most) / 2, 0.0)
+    step = np.array([power_of_two(float(v), bits) for v in np.maximum(np.abs(least - middle), np.abs(most - middle))])
+    middle = np.floor(middle / step + 0.5) * step
+    moved = ops.Sub(ops.cast(op, np.float64), Const(middle)) if middle.any() else op
+    negative = least < middle
+    low, high = np.where(negative, -(2 ** (bits - 1)), 0), np.full(len(step), 2 ** (bits - 1) - 1)
+    whole = ops.Quantize(moved, step)
+    return Entrance(whole, Fixed(ops.Saturate(whole, low, high), low, high, step, middle))
+
+
+def code_range(op: Op) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest value of each column of integers."""
+    match op:
+        case ops.Rank():
+            high = np.maximum(np.diff(op.offsets), op.nan)
+            return np.zeros(len(high), np.int64), high
+        case ops.Lookup():
+            return np.zeros(len(op.table), np.int64), op.table.max(1).astype(np.int64)
+        case ops.Cast() if op.x.dtype.kind in "iu":
+            return code_range(op.x)
+        case ops.Columns():
+            low, high = code_range(op.x)
+            return low[op.indices], high[op.indices]
+        case ops.Concat():
+            low, high = zip(*(code_range(part) for part in op.parts), strict=True)
+            return np.concatenate(low), np.concatenate(high)
+    limits = np.iinfo(op.dtype)
+    if limits.bits > 16:
+        raise DoesNotFit(f"{op} has no known range")
+    columns = int(np.prod([int(d) for d in op.shape[1:]]))
+    return np.full(columns, limits.min), np.full(columns, limits.max)
+
+
+def measured(graph: Graph, rows: Mapping[str, np.ndarray]) -> Ranges:
+    """The ranges that the values of some rows have."""
+
+    def ranges(op: Op) -> tuple[np.ndarray, np.ndarray]:
+        value = evaluate(Graph({"value": op}), rows)["value"].astype(np.float64)
+        return value.min(0), value.max(0)
+
+    return ranges

@@ -1,0 +1,145 @@
+"""Trees in a circuit: a compare for each distinct threshold, and a choice among leaves for each tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tensorml import ops
+from tensorml.executors.fpga.design import Design, Signal, number
+
+LEVELS = 4  # of a tree that are chosen from in one stage
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A test, code >= rank, and what follows if it fails and if it holds: leaves by number, or branches."""
+
+    column: int
+    rank: int
+    left: Node
+    right: Node
+
+
+Node = Branch | int
+
+
+def nested(op: ops.Descend) -> list[Node]:
+    """The trees as branches."""
+    built: dict[int, Node] = {}
+
+    def node(child: int) -> Node:
+        return ~child if child < 0 else built[child]
+
+    waiting = [int(root) for root in op.roots if root >= 0]
+    order: list[int] = []
+    while waiting:
+        inner = waiting.pop()
+        order.append(inner)
+        waiting += [int(c) for c in (op.left[inner], op.right[inner]) if c >= 0]
+    for i in reversed(order):
+        built[i] = Branch(int(op.column[i]), int(op.rank[i]), node(int(op.left[i])), node(int(op.right[i])))
+    return [node(int(root)) for root in op.roots]
+
+
+def nested_symmetric(op: ops.DescendSymmetric) -> list[Node]:
+    """The trees as branches; test i is bit i of the leaf's number."""
+    trees: list[Node] = []
+    start = 0
+    for first, size in zip(op.first_leaf, op.size, strict=True):
+        level: list[Node] = [int(first) + leaf for leaf in range(2 ** int(size))]
+        for i in range(start + int(size) - 1, start - 1, -1):
+            half = len(level) // 2
+            level = [Branch(int(op.column[i]), int(op.rank[i]), a, b) for a, b in zip(level[:half], level[half:])]
+        trees.append(level[0])
+        start += int(size)
+    return trees
+
+
+def chooser(design: Design, codes: Sequence[Signal], tree: Node) -> Callable[[Callable[[int], int]], Signal]:
+    """From what each leaf holds to a signal: what the leaf holds that the row reaches."""
+
+    def choose(held: Callable[[int], int]) -> Signal:
+        return chosen(design, tested(design, codes, tree, held))
+
+    return choose
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One bit that chooses between two values: numbers, or choices. low, high: the range of all of them."""
+
+    bit: Signal
+    left: Choice | int
+    right: Choice | int
+    low: int
+    high: int
+    height: int
+
+
+def tested(design: Design, codes: Sequence[Signal], node: Node, held: Callable[[int], int]) -> Choice | int:
+    """A tree as choices. Branches whose leaves all hold the same, and tests that always end alike, are left out."""
+    if isinstance(node, int):
+        return held(node)
+    bit = design.at_least(
+        f"c{node.column}_ge{node.rank}", "Compares: one for each distinct threshold", codes[node.column], node.rank
+    )
+    if bit.constant:
+        return tested(design, codes, node.right if bit.low else node.left, held)
+    left, right = (tested(design, codes, child, held) for child in (node.left, node.right))
+    if left == right:
+        return left
+    ends = [(v, v) if isinstance(v, int) else (v.low, v.high) for v in (left, right)]
+    height = 1 + max(v.height if isinstance(v, Choice) else 0 for v in (left, right))
+    return Choice(bit, left, right, min(e[0] for e in ends), max(e[1] for e in ends), height)
+
+
+def chosen(design: Design, choice: Choice | int) -> Signal:
+    """The value that the bits choose. A tree of many levels takes a stage for every few of them, from below."""
+    if isinstance(choice, int):
+        return number(choice)
+    stage = max(bit.stage for bit in bits(choice))
+    return _chosen(design, choice, stage)
+
+
+def bits(choice: Choice | int) -> set[Signal]:
+    """All bits that choose."""
+    found: set[Signal] = set()
+    waiting = [choice]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Choice):
+            found.add(node.bit)
+            waiting += [node.left, node.right]
+    return found
+
+
+def _chosen(design: Design, choice: Choice, stage: int) -> Signal:
+    below = 0 if choice.height <= LEVELS else choice.height - LEVELS
+    inputs: dict[Choice, Signal] = {}
+    if below:
+        for node in cut(choice, LEVELS):
+            inputs[node] = _chosen(design, node, stage)
+        stage = max(signal.stage for signal in inputs.values())
+    signed = choice.low < 0
+    text = expression(design, choice, stage, inputs, signed)
+    return design.register("leaf", "The leaf of each tree", text, choice.low, choice.high, stage)
+
+
+def cut(choice: Choice, levels: int) -> list[Choice]:
+    """The choices that are `levels` below."""
+    level: list[Choice | int] = [choice]
+    for _ in range(levels):
+        level = [child for node in level if isinstance(node, Choice) for child in (node.left, node.right)]
+    return [node for node in level if isinstance(node, Choice)]
+
+
+def expression(design: Design, node: Choice | int, stage: int, inputs: dict[Choice, Signal], signed: bool) -> str:
+    """Nested conditions."""
+    if isinstance(node, int):
+        return number(node).text(signed)
+    if node in inputs:
+        return design.at(inputs[node], stage).text(signed)
+    left, right = (expression(design, child, stage, inputs, signed) for child in (node.left, node.right))
+    design.counts["choice", 1] += 1
+    return f"({design.at(node.bit, stage).name} ? {right} : {left})"
