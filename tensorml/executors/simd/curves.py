@@ -8,12 +8,11 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
+from tensorml.executors.simd.codes import FAN, LEVELS, reached, search
 from tensorml.executors.simd.elementwise import combine
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Parameter
-from tensorml.executors.simd.plans import FAN, LEVELS
 from tensorml.executors.simd.rules import result, rule
-from tensorml.executors.simd.trees import reached, search
 
 
 @cache

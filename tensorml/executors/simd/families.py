@@ -2,6 +2,7 @@
 
 from tensorml.executors.simd import (
     checks,
+    codes,
     curves,
     distance,
     elementwise,
@@ -18,6 +19,7 @@ from tensorml.executors.simd.rules import handles, rules
 
 __all__ = [
     "checks",
+    "codes",
     "curves",
     "distance",
     "elementwise",

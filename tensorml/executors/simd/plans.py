@@ -11,12 +11,11 @@ import numpy as np
 from tensorml import ops
 from tensorml.errors import GraphTypeError
 from tensorml.executors.simd.addresses import LANES
+from tensorml.executors.simd.codes import searchable
 from tensorml.graph import Op
 
 Kind = Literal["perfect", "any", "walk", "values", "symmetric"]
 
-FAN = 16  # boundaries that are compared at once
-LEVELS = 5  # of the search among them at most: 16 * 17^4 boundaries a column
 DEEPEST = 8  # levels of a tree whose leaves a byte can number
 SMALL = 6  # levels that one piece of code compares
 MOST = 2**DEEPEST
@@ -417,11 +416,6 @@ def by_values(op: ops.Descend) -> bool:
     if not isinstance(codes, ops.Rank) or not searchable(codes) or codes.x.dtype.itemsize < 4:
         return False
     return codes.x.columns <= NEVER and len(op.column) > 0 and bool(op.rank.min() > 0)
-
-
-def searchable(op: Op) -> bool:
-    """Whether no column has more boundaries than the search has levels for."""
-    return isinstance(op, ops.Rank) and int(np.diff(op.offsets).max(initial=0)) <= FAN * (FAN + 1) ** (LEVELS - 1)
 
 
 def rank_of(op: ops.Descend) -> ops.Rank:

@@ -25,12 +25,13 @@ from tensorml.executors.simd.addresses import (
     pointer,
     store,
 )
+from tensorml.executors.simd.codes import code_sources
 from tensorml.executors.simd.index import filling
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Parameter, Place
 from tensorml.executors.simd.plans import Plan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
-from tensorml.executors.simd.trees import code_sources, descend_all
+from tensorml.executors.simd.trees import descend_all
 from tensorml.graph import Op
 
 FEW = 4  # outputs from which on a row's sums lie together
