@@ -23,7 +23,7 @@ from tensorml.executors.simd.addresses import (
 )
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE
-from tensorml.executors.simd.plans import SMALL
+from tensorml.executors.simd.shapes import SMALL
 
 
 def compared(b: ir.IRBuilder, codes: Any, offset: Any, threshold: Any, name: str) -> Any:

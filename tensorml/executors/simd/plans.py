@@ -1,9 +1,7 @@
-"""How each ensemble of trees is descended, and its nodes in the order in which the kernels read them."""
+"""How each ensemble of trees is descended: the ways down, what each costs, and what its kernel reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,99 +10,17 @@ from tensorml import ops
 from tensorml.errors import GraphTypeError
 from tensorml.executors.simd.addresses import LANES
 from tensorml.executors.simd.codes import searchable
+from tensorml.executors.simd.shapes import INT32, SMALL, Heap, Numbering, Shape
 from tensorml.graph import Op
 
 Kind = Literal["perfect", "any", "walk", "values", "symmetric"]
 
 DEEPEST = 8  # levels of a tree whose leaves a byte can number
-SMALL = 6  # levels that one piece of code compares
 MOST = 2**DEEPEST
 # Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step
 # of a walk, for a level of a symmetric tree, for a step by values, for coding a value.
 PERFECT, ANY, WALK, SYMMETRIC, VALUES, CODE = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0
 NEVER = 0xFFFF  # a code that no row has
-INT32 = np.dtype(np.int32)
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """What is known of each node: its tree, its leaves, its height. Nodes as in `ops.Descend`."""
-
-    op: ops.Descend
-
-    @property
-    def codes(self) -> np.dtype:
-        """The dtype that nodes compare."""
-        return self.op.codes.dtype
-
-    @cached_property
-    def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each level the tree and the number of each node on it; a leaf is ~its number. Ordered by tree."""
-        tree, node = np.arange(len(self.op.roots)), self.op.roots.astype(np.int64)
-        found = []
-        while len(node):
-            found.append((tree, node))
-            inner = node >= 0
-            children = np.stack([self.op.left[node[inner]], self.op.right[node[inner]]], axis=1)
-            tree, node = np.repeat(tree[inner], 2), children.reshape(-1).astype(np.int64)
-        return found
-
-    @cached_property
-    def depth(self) -> int:
-        """Levels of compares on the longest path."""
-        return len(self.levels) - 1
-
-    @cached_property
-    def tree(self) -> np.ndarray:
-        """The tree of each inner node. int64 [I]."""
-        owner = np.zeros(len(self.op.column), np.int64)
-        for tree, node in self.levels:
-            owner[node[node >= 0]] = tree[node >= 0]
-        return owner
-
-    @cached_property
-    def leaf(self) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the leaves that trees have, and the tree of each. Pruned trees leave numbers out."""
-        found = [(~node[node < 0], tree[node < 0]) for tree, node in self.levels]
-        return np.concatenate([number for number, _ in found]), np.concatenate([tree for _, tree in found])
-
-    @cached_property
-    def leaves(self) -> np.ndarray:
-        """The number of leaves of each tree. int64 [T]."""
-        return np.bincount(self.tree, minlength=len(self.op.roots)) + 1
-
-    @cached_property
-    def under(self) -> np.ndarray:
-        """How many leaves are under each inner node. int64 [I]."""
-        count = np.zeros(len(self.op.column), np.int64)
-        for _, node in self.levels[::-1]:
-            inner = node[node >= 0]
-            for child in (self.op.left[inner], self.op.right[inner]):
-                count[inner] += np.where(child >= 0, count[np.maximum(child, 0)], 1)
-        return count
-
-    @cached_property
-    def first(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each inner node the place from the left of its first leaf within the tree; for each leaf its place."""
-        inner, leaf = np.zeros(len(self.op.column), np.int64), np.zeros(int(self.leaf[0].max()) + 1, np.int64)
-        for _, node in self.levels:
-            node = node[node >= 0]
-            left, right = self.op.left[node].astype(np.int64), self.op.right[node].astype(np.int64)
-            after = inner[node] + np.where(left >= 0, self.under[np.maximum(left, 0)], 1)
-            for child, place in ((left, inner[node]), (right, after)):
-                inner[child[child >= 0]] = place[child >= 0]
-                leaf[~child[child < 0]] = place[child < 0]
-        return inner, leaf
-
-    @cached_property
-    def height(self) -> np.ndarray:
-        """The levels under each inner node. int64 [I]."""
-        height = np.zeros(len(self.op.column), np.int64)
-        for _, node in self.levels[::-1]:
-            inner = node[node >= 0]
-            for child in (self.op.left[inner], self.op.right[inner]):
-                height[inner] = np.maximum(height[inner], np.where(child >= 0, height[np.maximum(child, 0)] + 1, 0))
-        return height
 
 
 class Plan:
@@ -136,38 +52,6 @@ class Plan:
         return np.ascontiguousarray(np.pad(held, ((0, 0), (0, max(0, size - held.shape[1])))))
 
 
-class Heap:
-    """The first levels of all trees as perfect trees, nodes in heap order.
-
-    column, rank: [T, 2^depth - 1]; end: [T, 2^depth], the node where each path goes on, or ~ the leaf where it ended.
-    """
-
-    def __init__(self, shape: Shape, depth: int):
-        trees, op = len(shape.op.roots), shape.op
-        self.depth, self.codes = depth, shape.codes
-        self.column = np.zeros((trees, 2**depth - 1), np.int64)
-        self.rank = np.zeros((trees, 2**depth - 1), shape.codes)
-        self.end = np.zeros((trees, 2**depth), np.int64)
-        place = np.zeros(trees, np.int64)
-        for level, (tree, node) in enumerate(shape.levels[: depth + 1]):
-            inner = (node >= 0) & (level < depth)
-            at = 2**level - 1 + place[inner]
-            self.column[tree[inner], at] = op.column[node[inner]]
-            self.rank[tree[inner], at] = op.rank[node[inner]]
-            self.fill(tree[~inner], node[~inner], place[~inner], 2 ** (depth - level))
-            place = (2 * place[inner, None] + np.arange(2)).reshape(-1)
-
-    def fill(self, tree: np.ndarray, node: np.ndarray, place: np.ndarray, width: int) -> None:
-        """Paths that end above the last level do so wherever they would have gone on."""
-        self.end[tree[:, None], place[:, None] * width + np.arange(width)] = node[:, None]
-
-    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
-        """The offsets of the columns, int32, and the ranks."""
-        order = stacked(self.depth)
-        offsets = self.column[begin:end, order] * (LANES * self.codes.itemsize)
-        return [offsets.astype(INT32), self.rank[begin:end, order]]
-
-
 class PerfectPlan(Plan):
     """Trees filled up to 2^depth leaves."""
 
@@ -185,16 +69,6 @@ class PerfectPlan(Plan):
     def leaves(self, tree: int) -> np.ndarray:
         """By path."""
         return (~self.heap.end[tree]).astype(INT32)
-
-
-def stacked(depth: int) -> np.ndarray:
-    """The nodes of a perfect tree: of each tree of 6 levels at its end in heap order, then of the tree above them."""
-    top = max(0, depth - SMALL)
-    parts = [np.arange(2**top - 1)]
-    for root in range(2 ** (top + 1) - 2, 2**top - 2, -1):
-        levels = [(root + 1) * 2**level - 1 + np.arange(2**level) for level in range(depth - top)]
-        parts.insert(0, np.concatenate(levels))
-    return np.concatenate(parts)
 
 
 class AnyPlan(Plan):
@@ -250,48 +124,6 @@ class AnyPlan(Plan):
         """From left to right."""
         start = self.ends[tree] - self.shape.leaves[tree]
         return self.by_place[start : self.ends[tree]].astype(INT32)
-
-
-class Numbering:
-    """The nodes of each tree level by level, so that the children of a node are neighbours: a word for each.
-
-    words: int64, left child * 2^32 + what `inner` says of a node; of a leaf its own number * 2^32 + `leaf`. starts: of
-    each tree, in them. leaves: int32, of each word the leaf, 0 for an inner node. of_inner, of_leaf: the number of each
-    inner node, and of each leaf, within its tree.
-    """
-
-    def __init__(self, shape: Shape, inner: np.ndarray, leaf: int):
-        self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
-        self.words = np.empty(self.starts[-1], np.int64)
-        self.leaves = np.zeros(self.starts[-1], INT32)
-        self.of_inner = np.zeros(len(inner) or 1, np.int64)
-        self.of_leaf = np.zeros(int(shape.leaf[0].max()) + 1, np.int64)
-        taken = np.zeros(len(shape.op.roots), np.int64)
-        for tree, node in shape.levels:
-            first, within = np.searchsorted(tree, tree), np.cumsum(node >= 0) - 1
-            own = taken[tree] + np.arange(len(tree)) - first
-            np.add.at(taken, tree, 1)
-            is_inner = node >= 0
-            left = taken[tree] + 2 * np.maximum(within - within[first] + is_inner[first] - 1, 0)
-            known, ends, place = node[is_inner], ~node[~is_inner], self.starts[tree] + own
-            self.words[place] = (own << 32) | leaf
-            self.words[place[is_inner]] = (left[is_inner] << 32) | inner[known]
-            self.leaves[place[~is_inner]] = ends
-            self.of_inner[known], self.of_leaf[ends] = own[is_inner], own[~is_inner]
-
-    def of(self, tree: int) -> slice:
-        """The nodes of a tree."""
-        return slice(self.starts[tree], self.starts[tree + 1])
-
-    def counted(self, begin: int, end: int) -> np.ndarray:
-        """Of each tree the number of its words, then these. int64."""
-        parts = [part for tree in range(begin, end) for part in self.part(tree)]
-        return np.concatenate(parts).astype(np.int64)
-
-    def part(self, tree: int) -> tuple[np.ndarray, np.ndarray]:
-        """The number of a tree's words, and these."""
-        words = self.words[self.of(tree)]
-        return np.array([len(words)]), words
 
 
 class WalkPlan(Plan):

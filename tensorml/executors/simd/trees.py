@@ -13,8 +13,9 @@ from tensorml.executors.simd.codes import code_sources, grouped_codes
 from tensorml.executors.simd.compares import any_trees, perfect_trees, stacked_trees, symmetric_trees
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Buffer, Parameter, Place
-from tensorml.executors.simd.plans import SMALL, Plan, ValuesPlan, descendable, plan_trees
+from tensorml.executors.simd.plans import Plan, ValuesPlan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
+from tensorml.executors.simd.shapes import SMALL
 from tensorml.executors.simd.walks import walking, walking_values
 from tensorml.graph import Op
 
