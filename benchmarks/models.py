@@ -63,12 +63,21 @@ ROWS = 100_000
 FEATURES = 28
 FOLDER = Path(__file__).parent / ".asv"
 
-# All contestants may use as many, else ratios compare machines.
-THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
-# What a target speaks of. boosted: at most depth 6 or 64 leaves; deep: depth 8 to 10; libsvm: support vectors.
-Family = Literal["linear", "pipeline", "boosted", "deep", "forests", "libsvm", "breadth"]
+def cores() -> int:
+    """The cores that this process may use, as OpenMP counts them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# All contestants may use as many, else ratios compare machines.
+THREADS = int(os.environ.get("OMP_NUM_THREADS") or cores())
+
+# What a target speaks of. boosted: at most depth 6 or 64 leaves; deep: depth 8 to 10; libsvm: support vectors; kernels:
+# of other machines.
+Family = Literal["linear", "pipeline", "boosted", "deep", "forests", "libsvm", "kernels", "breadth"]
 TREES: tuple[Family, ...] = ("boosted", "deep", "forests")
+KERNELS: tuple[Family, ...] = ("libsvm", "kernels")
+OTHERS: tuple[Family, ...] = ("linear", "pipeline", "kernels", "breadth")
 FEW = 2_000  # rows that models are fitted on that keep them all
 PAIRS = 20_000  # rows that those predict at most, where a source takes a minute for more
 
@@ -132,11 +141,16 @@ def logistic(*steps: Any) -> Any:
 
 
 def breadth(
-    make: Callable[[], Any], method: str, classes: int = 2, fit_rows: int = 20_000, missing: float = 0.0
+    make: Callable[[], Any],
+    method: str,
+    classes: int = 2,
+    fit_rows: int = 20_000,
+    missing: float = 0.0,
+    family: Family = "breadth",
 ) -> Case:
     """A case of a family of mathematics, by the name of its class."""
     most = PAIRS if fit_rows <= FEW else 10**9
-    return Case(type(make()).__name__, "breadth", make, method, fit_rows, classes, missing, most)
+    return Case(type(make()).__name__, family, make, method, fit_rows, classes, missing, most)
 
 
 def support_vectors(make: Callable[[], Any], method: str, classes: int = 2, name: str = "") -> Case:
@@ -175,10 +189,10 @@ BREADTH = (
     breadth(NearestCentroid, "predict", 5),
     breadth(KNeighborsClassifier, "predict_proba", 5, FEW),
     breadth(lambda: KNNImputer(), "transform", 2, 500, 0.02),
-    breadth(lambda: KernelRidge(kernel="rbf"), "predict", 0, FEW),
-    breadth(GaussianProcessRegressor, "predict", 0, FEW),
-    breadth(lambda: KernelPCA(8, kernel="rbf"), "transform", 2, FEW),
-    breadth(lambda: Nystroem(random_state=0), "transform"),
+    breadth(lambda: KernelRidge(kernel="rbf"), "predict", 0, FEW, family="kernels"),
+    breadth(GaussianProcessRegressor, "predict", 0, FEW, family="kernels"),
+    breadth(lambda: KernelPCA(8, kernel="rbf"), "transform", 2, FEW, family="kernels"),
+    breadth(lambda: Nystroem(random_state=0), "transform", family="kernels"),
     breadth(lambda: RBFSampler(random_state=0), "transform"),
     breadth(lambda: TruncatedSVD(8, random_state=0), "transform"),
     breadth(lambda: FastICA(8, random_state=0), "transform"),
@@ -222,6 +236,7 @@ TREE_CASES = (
     Case("GradientBoosting", "boosted", lambda: GradientBoostingClassifier(random_state=0), fit_rows=20_000),
     Case("HistGradientBoosting", "boosted", lambda: HistGradientBoostingClassifier(random_state=0)),
     Case("XGBoost, 500 trees of depth 8", "deep", xgboost(500, 8)),
+    Case("XGBoost, 100 trees of depth 10", "deep", xgboost(100, 10)),
     # 20,000 rows give about 4,000 nodes a tree, as many as 3,000 rows do in a regression.
     Case(
         "RandomForest, 100 trees",
@@ -295,8 +310,7 @@ def kept(name: str, make: Callable[[], Any]) -> Any:
 
 def threaded(model: Any) -> Any:
     """The model, which may use as many threads as everyone."""
-    takes_jobs = isinstance(model, RandomForestClassifier | RandomForestRegressor | XGBClassifier | LGBMClassifier)
-    return model.set_params(n_jobs=THREADS) if takes_jobs else model
+    return model.set_params(n_jobs=THREADS) if "n_jobs" in model.get_params(deep=False) else model
 
 
 def fit(case: Case, model: Any) -> Any:

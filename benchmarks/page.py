@@ -1,29 +1,31 @@
-"""The results page, docs/benchmarks.md, from a run: `python -m benchmarks.page`.
+"""The results page, docs/benchmarks.md, and the README's table, from a run: `python -m benchmarks.page`.
 
-`--from run.json` writes it again from an earlier run.
+The numbers are kept after each step: `--resume` goes on with a run that was ended, `--from page.json` writes the page
+of what there is.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import track
 
 from benchmarks import plots
-from benchmarks.models import CASES, FOLDER, ROWS, load, scaled
+from benchmarks.models import CASES, FEATURES, FOLDER, ROWS
 from benchmarks.peers import HUMMINGBIRD, HUMMINGBIRD_JIT, INTELEX, ONNXRUNTIME, SOURCE, taking_part
-from benchmarks.quick import chosen, limit_memory, run, warn_if_busy
+from benchmarks.quick import chosen, limit_memory, warn_if_busy
 from benchmarks.report import LEGEND, Report, from_json, markdown_section, markdown_table, ratio_cell, report, short
-from benchmarks.scaling import DEPTHS, ROW_COUNTS, TREES, break_even, curves
-from benchmarks.targets import MANY, MEMORY_CASES, MEMORY_ROWS, cold_starts, peaks, targets
+from benchmarks.scaling import ROW_CASES, ROW_COUNTS, break_even
+from benchmarks.steps import Step, comparisons, curves, import_all, judged, peaks, resumed, starts, take
+from benchmarks.targets import COLD_CASES, MANY, MEMORY_CASES, MEMORY_ROWS, speeds
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 NOTE = "<!-- Written by `make bench-page`. -->"
 # In new processes, which take seconds each: only what is compared there.
 COLD_PEERS = (INTELEX, ONNXRUNTIME, HUMMINGBIRD_JIT)
@@ -39,27 +41,41 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases whose names contain one of these")
     parser.add_argument("--seconds", type=float, default=0.2, help="of measurement for each time")
     parser.add_argument("--from", type=Path, dest="run", metavar="JSON", help="an earlier run instead of a new one")
-    parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md and images/")
-    return parser.parse_args(argv)
+    parser.add_argument("--resume", action="store_true", help="go on with the last run, which was ended")
+    parser.add_argument("--output", type=Path, help="folder of all files instead of the docs and the README")
+    options = parser.parse_args(argv)
+    options.readme = None if options.output else ROOT / "README.md"
+    options.kept = (options.output or FOLDER) / RESULTS
+    options.output = options.output or DOCS
+    return options
 
 
-def measured(options: argparse.Namespace, console: Console) -> Report:
+def plan(options: argparse.Namespace, result: Report) -> list[Step]:
     """A run of everything that is on the page."""
-    names, cases = taking_part(), chosen(options.only)
-    result = report(names, [])
-    for case in track([scaled(n, 6) for n in TREES] + [scaled(100, n) for n in DEPTHS], "fit curves", console=console):
-        load(case)
-    result.comparisons.extend(run(cases, [1, options.rows], names, options.seconds))
-    # Ten times the rows of a large call are the most on a curve: a million by default.
+    names, cases, part = taking_part(), chosen(options.only), bool(options.only)
+    # Ten times the rows of a large call are the most on a curve, and in memory: a million by default.
     counts = [n for n in ROW_COUNTS if n <= 10 * options.rows]
-    steps = curves(names, counts, options.rows, options.seconds)
-    total = 2 * len(counts) + len(TREES) + len(DEPTHS)
-    result.points.extend(track(steps, "curves", total=total, console=console))
-    starts = cold_starts([*result.ours, *COLD_PEERS] if not options.only else [result.auto])
     rows = min(MEMORY_ROWS, 10 * options.rows)
-    own = peaks([result.auto], MEMORY_CASES if not options.only else MEMORY_CASES[:1], rows)
-    others = peaks(MEMORY_PEERS, MEMORY_PEER_CASES if not options.only else MEMORY_PEER_CASES[:1], rows)
-    return replace(result, starts=starts, peaks=own + others, targets=targets(result.comparisons, starts, own))
+    return [
+        *comparisons(cases, [1, options.rows], names, options.seconds),
+        *curves(names, counts, options.rows, options.seconds),
+        *starts(COLD_CASES, [result.auto] if part else [*result.ours, *COLD_PEERS]),
+        *peaks(MEMORY_CASES[:1] if part else MEMORY_CASES, [result.auto], rows),
+        *peaks(MEMORY_PEER_CASES[:1] if part else MEMORY_PEER_CASES, MEMORY_PEERS, rows),
+        judged(),
+    ]
+
+
+def measured(options: argparse.Namespace) -> Report:
+    """What a run measures. It is kept on the way."""
+    warn_if_busy()
+    limit_memory()
+    result, path = report(taking_part(), []), options.kept
+    if options.resume:
+        result = resumed(result, path)
+    import_all(CASES[ROW_CASES[0]], taking_part())
+    take(result, plan(options, result), path)
+    return result
 
 
 def page(result: Report) -> str:
@@ -71,12 +87,11 @@ def page(result: Report) -> str:
         f"{result.environment.sentence()} A figure of speed is a ratio within one run: "
         "[how it is measured, and how to repeat it](how-to/run-the-benchmarks.md).",
         *busy(result),
-        markdown_table(("model", *HEADS), list(summary(result))),
-        f"Medians over the models that both predict, of how many times as fast `{result.auto}`, the executor that "
-        '`"auto"` stands for, is; in brackets, the least and the most.',
+        *summarized(result),
         picture(result, "ratios", "How many times as fast as each peer, by model"),
         picture(result, "rows", "Milliseconds over the rows of a call"),
         *break_evens(result),
+        picture(result, "break-even", "How many times as fast as each peer, over the rows of a call"),
         picture(result, "trees", "Milliseconds over the number of trees and over their depth"),
         *(markdown_section(section) for title, section in by_title.items() if title == "Targets"),
         *(markdown_section(section) for title, section in by_title.items() if title != "Targets"),
@@ -93,9 +108,10 @@ FAMILIES = {
     "linear": "linear models",
     "pipeline": "pipelines",
     "boosted": "boosted trees, depth 6 or 64 leaves at most",
-    "deep": "boosted trees, depth 8",
+    "deep": "boosted trees, depth 8 to 10",
     "forests": "random forests",
     "libsvm": "support vectors",
+    "kernels": "other kernel machines",
     "breadth": "all other models",
 }
 
@@ -118,6 +134,15 @@ def summary(result: Report) -> Iterator[list[str]]:
                 rows = " or ".join(f"{n:,}" for n in sorted({c.rows for c in found}))
                 ratios = [[c.times_as_fast(peer, result.auto) for c in found] for peer in OPPONENTS]
                 yield [name, rows, *(spread([r for r in column if r is not None]) for column in ratios)]
+
+
+def summarized(result: Report) -> list[str]:
+    """The table of all families, and what its numbers are."""
+    return [
+        markdown_table(("model", *HEADS), list(summary(result))),
+        f"Medians over the models that both predict, of how many times as fast `{result.auto}`, the executor that "
+        '`"auto"` stands for, is; in brackets, the least and the most.',
+    ]
 
 
 def spread(ratios: Sequence[float]) -> str:
@@ -146,7 +171,7 @@ def break_evens(result: Report) -> list[str]:
 
 def picture(result: Report, name: str, text: str) -> str:
     """A link to a picture that the run has."""
-    kinds = {"rows": ("rows",), "trees": ("trees", "depth")}.get(name, ())
+    kinds = {"rows": ("rows",), "break-even": ("rows",), "trees": ("trees", "depth")}.get(name, ())
     if kinds and not any(point.curve.partition(":")[0] in kinds for point in result.points):
         return ""
     return f"![{text}](images/benchmarks-{name}.svg)"
@@ -157,9 +182,26 @@ def write(result: Report, folder: Path) -> Path:
     images = folder / "images"
     plots.ratios(result, images / "benchmarks-ratios.svg")
     plots.curves(result, ("rows",), images / "benchmarks-rows.svg")
+    plots.break_even(result, images / "benchmarks-break-even.svg")
     plots.curves(result, ("trees", "depth"), images / "benchmarks-trees.svg")
     path = folder / "benchmarks.md"
     path.write_text(page(result), encoding="utf-8")
+    return path
+
+
+def write_readme(result: Report, path: Path) -> Path:
+    """The summary, between the two marks of the README. Raises SystemExit if they are not there."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{path} has no {BEGIN.strip()} with a {END.strip()} after it")
+    here = result.environment
+    threads = "one thread" if here.threads == 1 else f"{here.threads} threads"
+    measured_on = f"{here.processor} ({here.cores} cores, vectors of {here.bits} bits)"
+    sentence = f"Rows x {FEATURES} float32 columns, {threads} each, on {measured_on}."
+    parts = "\n\n".join([sentence, *busy(result), *summarized(result)])
+    path.write_text(f"{before}{begin}{parts}\n\n{end}{after}", encoding="utf-8")
     return path
 
 
@@ -167,16 +209,15 @@ def main() -> None:
     """Measure, keep the numbers, write the page."""
     options, console = arguments(), Console(stderr=True)
     start = perf_counter()
-    if options.run:
-        result = from_json(options.run.read_text(encoding="utf-8"))
-    else:
-        warn_if_busy()
-        limit_memory()
-        result = measured(options, console)
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / RESULTS).write_text(result.json(), encoding="utf-8")
-    path = write(result, options.output)
-    console.print(f"written: {path}, {len(CASES)} cases at most, in {(perf_counter() - start) / 60:.1f} minutes")
+    result = from_json(options.run.read_text(encoding="utf-8")) if options.run else measured(options)
+    if not result.targets:  # of a run that did not come to its end
+        result.targets.extend(speeds(result.comparisons))
+    written = [write(result, options.output)]
+    if options.readme:
+        written.append(write_readme(result, options.readme))
+    console.print(f"written: {', '.join(map(str, written))}, in {(perf_counter() - start) / 60:.1f} minutes")
+    for note in (f"{name}: {reason}" for name, reason in result.failures.items()):
+        console.print(note, style="red", markup=False)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,8 +19,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from joblib import parallel_config
+from sklearn.ensemble import IsolationForest, RandomForestClassifier, RandomForestRegressor
 
 import tensorml
+from benchmarks.cuda import has_cuda
 from benchmarks.models import THREADS, Case
 
 Call = Callable[[np.ndarray], Any]
@@ -27,6 +31,7 @@ Prepare = Callable[[Case, Any, np.ndarray], Call]
 
 SOURCE = "source"
 ORACLE = "reference"
+CUDA = "torch on CUDA"
 INTELEX = "scikit-learn-intelex"
 HUMMINGBIRD = "Hummingbird torch"
 HUMMINGBIRD_JIT = "Hummingbird torch.jit"
@@ -69,9 +74,25 @@ class Ready:
 
 
 def source(case: Case, model: Any, X: np.ndarray) -> Call:
-    """The library itself. CatBoost is told the number of threads in the call, where alone it listens."""
+    """The library itself. CatBoost is told the number of threads in the call, where alone it listens.
+
+    scikit-learn's forests start their threads anew in each call, which takes longer than a row does: that they predict
+    with one thread. IsolationForest takes the number of threads from joblib alone.
+    """
     method = getattr(model, case.method)
-    return partial(method, thread_count=THREADS) if library(model) == "catboost" else method
+    if library(model) == "catboost":
+        return partial(method, thread_count=THREADS)
+    if THREADS == 1 or not isinstance(model, RandomForestClassifier | RandomForestRegressor | IsolationForest):
+        return method
+    alone = getattr(copy(model).set_params(n_jobs=1), case.method)
+
+    def predict(x: np.ndarray) -> Any:
+        if len(x) == 1:
+            return alone(x)
+        with parallel_config(backend="threading", n_jobs=THREADS):
+            return method(x)
+
+    return predict
 
 
 def library(model: Any) -> str:
@@ -79,13 +100,13 @@ def library(model: Any) -> str:
     return type(model).__module__.partition(".")[0]
 
 
-def executor(name: str) -> Prepare:
-    """An executor of this project."""
+def executor(name: str, device: str | None = None) -> Prepare:
+    """An executor of this project, on its own device for none."""
 
     def prepare(case: Case, model: Any, X: np.ndarray) -> Call:
         use_threads()
         try:
-            return getattr(tensorml.convert(model, executor=name), case.method)
+            return getattr(tensorml.convert(model, executor=name, device=device), case.method)
         except tensorml.TensorMLError as error:
             raise RefusedError(f"refused: {error}") from error
 
@@ -159,7 +180,7 @@ def catboost_onnx(model: Any) -> Any:
 
 
 def contestants() -> dict[str, Contestant]:
-    """All of them, the source first."""
+    """All of them, the source first; torch on CUDA too where there is a device, from and to the host's memory."""
     from benchmarks import compiled, intelex
 
     return {
@@ -167,6 +188,7 @@ def contestants() -> dict[str, Contestant]:
         for contestant in (
             Contestant(SOURCE, source),
             *(Contestant(name, executor(name), ours=True) for name in tensorml.executors()),
+            *([Contestant(CUDA, executor("torch", "cuda"), ours=True)] if has_cuda() else []),
             Contestant(INTELEX, intelex.prepare),
             Contestant(ONNXRUNTIME, onnxruntime),
             Contestant(HUMMINGBIRD, hummingbird("torch")),
@@ -216,10 +238,7 @@ def answered(call: Call, x: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def guarded(call: Callable[[], Any]) -> Any:
-    """What a call returns; any failure is a RefusedError.
-
-    Peers fail in ways of their own, which must not end the run: hence the broad clause.
-    """
+    """What a call returns; any failure is a RefusedError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -228,6 +247,9 @@ def guarded(call: Callable[[], Any]) -> Any:
             raise
         except ModuleNotFoundError as error:
             raise RefusedError(f"not installed: {error.name}") from error
+        # All of them, since that is what is measured: how a contestant fails (a MissingConverter of its own, a
+        # SystemError of its C code, a MemoryError, ...) is its result, shown by class and message, and must not end the
+        # run of the others. What is to end the process (KeyboardInterrupt, SystemExit) does.
         except Exception as error:
             raise RefusedError(f"fails: {type(error).__name__}: {first_line(error)}") from error
 

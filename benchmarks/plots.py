@@ -78,6 +78,40 @@ def curves(report: Report, kinds: Sequence[str], path: Path) -> None:
     figure, panels = pyplot().subplots(1, len(names), figsize=(3.4 * len(names), 2.9), squeeze=False)
     for axes, name in zip(panels[0], names, strict=True):
         panel(axes, report, [point for point in points if point.curve == name])
+    finish(figure, panels, path)
+
+
+def break_even(report: Report, path: Path) -> None:
+    """How many times as fast as each peer over the rows of a call: where a line crosses 1, the peer is no faster."""
+    points = [point for point in report.points if point.curve.startswith("rows:")]
+    names = list(dict.fromkeys(point.curve for point in points))
+    if not names:
+        return
+    figure, panels = pyplot().subplots(1, len(names), figsize=(3.4 * len(names), 2.9), squeeze=False, sharey=True)
+    for axes, name in zip(panels[0], names, strict=True):
+        for peer, marker in MARKS.items():
+            ratios = [(p.value, p.comparison.times_as_fast(peer, report.auto)) for p in points if p.curve == name]
+            found = [(value, ratio) for value, ratio in ratios if ratio is not None]
+            if found:
+                axes.plot(*zip(*found, strict=True), f"{marker}-", color=COLOURS[peer], markersize=4, label=peer)
+        decorate(axes, name, f"times as fast {report.auto} is")
+        axes.axhline(1, color="#888888", linewidth=1)
+    finish(figure, panels, path)
+
+
+def decorate(axes: Any, curve: str, text: str) -> None:
+    """Scales, titles and a grid. text: of the vertical axis."""
+    kind, _, what = curve.partition(": ")
+    axes.set_xscale("linear" if kind == "depth" else "log")
+    axes.set_yscale("log")
+    axes.set_title(what, fontsize=8)
+    axes.set_xlabel(AXES[kind])
+    axes.set_ylabel(text)
+    axes.grid(color="#eeeeee")
+
+
+def finish(figure: Any, panels: Any, path: Path) -> None:
+    """One legend for all panels, and the file."""
     handles = {
         label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -90,7 +124,6 @@ def curves(report: Report, kinds: Sequence[str], path: Path) -> None:
 
 def panel(axes: Any, report: Report, points: Sequence[Point]) -> None:
     """The lines of one curve."""
-    kind, _, what = points[0].curve.partition(": ")
     ours = dict(zip([report.auto, *(name for name in report.ours if name != report.auto)], OURS, strict=False))
     for name in report.names:
         found = [(p.value, p.comparison.milliseconds[name]) for p in points if name in p.comparison.milliseconds]
@@ -98,9 +131,4 @@ def panel(axes: Any, report: Report, points: Sequence[Point]) -> None:
             wide = {"linewidth": 2} if name == report.auto else {"linewidth": 1}
             colour = (COLOURS | ours).get(name, "#999999")
             axes.plot(*zip(*found, strict=True), ".-", color=colour, label=name, **wide)
-    axes.set_xscale("linear" if kind == "depth" else "log")
-    axes.set_yscale("log")
-    axes.set_title(what, fontsize=8)
-    axes.set_xlabel(AXES[kind])
-    axes.set_ylabel("milliseconds")
-    axes.grid(color="#eeeeee")
+    decorate(axes, points[0].curve, "milliseconds")

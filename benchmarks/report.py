@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.cold import ColdStart
 from benchmarks.comparison import Comparison
-from benchmarks.models import THREADS
+from benchmarks.models import THREADS, cores
 from benchmarks.peers import GTIL, HUMMINGBIRD, INTELEX, ONNXRUNTIME, SOURCE, TL2CGEN, Contestant
 from benchmarks.scaling import Point
 from benchmarks.targets import Peak, Target, ratio_cell
@@ -30,6 +30,7 @@ PEERS = ("scikit-learn-intelex", "hummingbird-ml", "onnxruntime", "skl2onnx", "o
 PACKAGES = ("tensorml", "numpy", *LIBRARIES, "torch", "numba", *PEERS)
 # Whom the fastest executor is compared with; Hummingbird stands for the faster of its two.
 OPPONENTS = (SOURCE, INTELEX, ONNXRUNTIME, HUMMINGBIRD, GTIL, TL2CGEN)
+TARGET_THREADS = 2
 SHORT = {HUMMINGBIRD: "Hummingbird", INTELEX: "intelex"}
 LEGEND = (
     "Times are medians, measured in turns within one run; only their ratios mean anything. '!' marks answers that are "
@@ -71,10 +72,22 @@ class Environment:
             f"{threads} each, load of {self.load:.1f} when the run began; {listed}."
         )
 
+    def reservation(self) -> str:
+        """What makes the targets mean something else, if anything does."""
+        if self.threads == TARGET_THREADS:
+            return ""
+        return (
+            f"The targets are of {TARGET_THREADS} threads; here, each contestant had {self.threads}. Ratios to a "
+            "source that uses one thread alone, as libsvm does, grow with the number of threads."
+        )
+
 
 @dataclass(frozen=True)
 class Report:
-    """A run: who took part, what was measured. auto: the executor that "auto" stood for."""
+    """A run: who took part, what was measured. auto: the executor that "auto" stood for.
+
+    done: the steps that were measured; failures: those that were not, with the reason.
+    """
 
     names: list[str]
     ours: list[str]
@@ -85,6 +98,8 @@ class Report:
     peaks: list[Peak] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def json(self) -> str:
         """All of it."""
@@ -99,6 +114,8 @@ class Report:
         """The same in the terminal."""
         for section in self.sections():
             console.print(section.title, style="bold")
+            if section.text:
+                console.print(section.text, style="dim", highlight=False)
             console.print(terminal_table(section.header, section.rows, section.right))
         console.print(f"{LEGEND} {self.environment.sentence()}", style="dim", highlight=False)
         for note in self.notes("  "):
@@ -108,7 +125,8 @@ class Report:
         """Every table that has rows."""
         tables = [self.ratios(), self.times(), self.latencies(), self.conversions(), self.cold(), self.memory()]
         if self.targets:
-            tables.append(Section("Targets", TARGET_HEADER, [target_cells(t) for t in self.targets], right=False))
+            cells = [target_cells(target) for target in self.targets]
+            tables.append(Section("Targets", TARGET_HEADER, cells, self.environment.reservation(), right=False))
         return [table for table in tables if table.rows]
 
     def ratios(self) -> Section:
@@ -170,13 +188,14 @@ class Report:
         return Section("Peak memory beyond model, input and output, MiB", ["case", *names], rows)
 
     def notes(self, bullet: str) -> list[str]:
-        """Why a contestant did not answer, each reason once."""
+        """Why a step, or a contestant, did not answer; each reason once."""
         reasons: dict[tuple[str, str], list[str]] = {}
         for case, name, reason in self.reasons():
             cases = reasons.setdefault((name, reason), [])
             if case not in cases:
                 cases.append(case)
-        return [f"{bullet}{name} on {'; '.join(cases)}: {reason}" for (name, reason), cases in reasons.items()]
+        lines = [f"{bullet}{name}: {reason}" for name, reason in self.failures.items()]
+        return lines + [f"{bullet}{name} on {'; '.join(cases)}: {reason}" for (name, reason), cases in reasons.items()]
 
     def reasons(self) -> Iterator[tuple[str, str, str]]:
         """Case, contestant, reason."""
@@ -303,8 +322,8 @@ def environment() -> Environment:
     """Of the process that runs now."""
     processor, bits = machine()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    cores, date = os.cpu_count() or 1, time.strftime("%Y-%m-%d", time.gmtime())
-    return Environment(versions(), processor, bits, cores, THREADS, platform.system(), date, load)
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return Environment(versions(), processor, bits, cores(), THREADS, platform.system(), date, load)
 
 
 def machine() -> tuple[str, int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.comparison import Comparison, Prepared, prepared
+from benchmarks.comparison import Comparison, compare
 from benchmarks.models import CASES, ROWS, Case, scaled
 from benchmarks.peers import GTIL, HUMMINGBIRD_JIT, INTELEX, ONNXRUNTIME, SOURCE, Contestant
 from tensorml.executors.base import choose
@@ -34,47 +34,36 @@ def entrants(contestants: Sequence[Contestant]) -> list[Contestant]:
     return [contestant for contestant in contestants if contestant.name in names]
 
 
-def curves(
-    contestants: Sequence[Contestant], rows: Sequence[int] = ROW_COUNTS, most: int = ROWS, seconds: float = 0.3
-) -> Iterator[Point]:
-    """All curves, point by point. rows: of the curves over rows; most: the rows of those over trees and depth."""
-    names = entrants(contestants)
-    for name in ROW_CASES:
-        entered = prepared(CASES[name], names)
-        yield from along(f"rows: {name}", rows, partial(same, entered), lambda n: n, seconds)
+@dataclass(frozen=True)
+class Curve:
+    """What is varied, and of what. case, rows: of a value."""
 
-    for curve, values, case in (
-        ("trees: XGBoost, depth 6", TREES, lambda n: scaled(n, 6)),
-        ("depth: XGBoost, 100 trees", DEPTHS, lambda n: scaled(100, n)),
-    ):
-        yield from along(curve, values, partial(entered_in, case, names), lambda _: most, seconds)
+    name: str
+    values: Sequence[int]
+    case: Callable[[int], Case]
+    rows: Callable[[int], int]
 
-
-def same(entered: Prepared, value: int) -> Prepared:
-    """The contestants of a curve over rows, which are the same at every point."""
-    return entered
+    def point(self, value: int, before: Sequence[Point], contestants: Sequence[Contestant], seconds: float) -> Point:
+        """The comparison at a value. before: the points of lesser ones; who took too long there is left out."""
+        times = [one.comparison.milliseconds for one in before]
+        slow = {name for found in times for name, taken in found.items() if taken > LONGEST}
+        names = [contestant for contestant in entrants(contestants) if contestant.name not in slow - {SOURCE}]
+        (comparison,) = compare(self.case(value), [self.rows(value)], names, seconds)
+        return Point(self.name, value, comparison)
 
 
-def entered_in(case: Callable[[int], Case], contestants: Sequence[Contestant], value: int) -> Prepared:
-    """The contestants that took the case of a value."""
-    return prepared(case(value), contestants)
+def all_curves(rows: Sequence[int] = ROW_COUNTS, most: int = ROWS) -> list[Curve]:
+    """rows: of the curves over rows; most: the rows of those over trees and depth."""
+    return [
+        *(Curve(f"rows: {name}", rows, partial(itself, CASES[name]), lambda n: n) for name in ROW_CASES),
+        Curve("trees: XGBoost, depth 6", TREES, lambda n: scaled(n, 6), lambda _: most),
+        Curve("depth: XGBoost, 100 trees", DEPTHS, lambda n: scaled(100, n), lambda _: most),
+    ]
 
 
-def along(
-    curve: str,
-    values: Sequence[int],
-    entered: Callable[[int], Prepared],
-    rows: Callable[[int], int],
-    seconds: float,
-) -> Iterator[Point]:
-    """The points of one curve. Who took too long at one point is left out of the next ones."""
-    slow: set[str] = set()
-    for value in values:
-        everyone = entered(value)
-        remaining = {name: one for name, one in everyone.taken.items() if name not in slow}
-        comparison = replace(everyone, taken=remaining).compare(rows(value), seconds)
-        slow |= {name for name, taken in comparison.milliseconds.items() if taken > LONGEST}
-        yield Point(curve, value, comparison)
+def itself(case: Case, value: int) -> Case:
+    """The case of a curve over rows, which is the same at every point."""
+    return case
 
 
 def break_even(points: Sequence[Point], executor: str, peer: str) -> int | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
 
-from benchmarks.cold import ColdStart, cold_start
+from benchmarks.cold import ColdStart
 from benchmarks.comparison import Comparison
+from benchmarks.cuda import bandwidth_shares, has_cuda
 from benchmarks.memory import peak_beyond
-from benchmarks.models import MANY_LEAVES, SMALL_FOREST, TREES, Family, load
-from benchmarks.peers import HUMMINGBIRD, HUMMINGBIRD_JIT, INTELEX, ONNXRUNTIME, SOURCE
+from benchmarks.models import KERNELS, MANY_LEAVES, OTHERS, SMALL_FOREST, TREES, Family, load
+from benchmarks.peers import CUDA, HUMMINGBIRD, HUMMINGBIRD_JIT, INTELEX, ONNXRUNTIME, SOURCE
 from tensorml.convert import convert
 from tensorml.executors.base import choose
 from tensorml.plan import DEFAULT_BUDGET, MEBIBYTE
@@ -31,6 +32,7 @@ COLD_CASES = ("StandardScaler + LogisticRegression", "XGBoost, 100 trees of dept
 MANY = 1_000  # rows from which on a comparison is one of throughput
 BOOSTED = "boosted trees of depth 6 or 64 leaves at most"
 LEAST_OTHERS = 5.0  # the median of all other estimators
+UNMEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,25 @@ SPEEDS = (
     Speed(BOOSTED, ("boosted",), INTELEX, 2),
     Speed(BOOSTED, ("boosted",), ONNXRUNTIME, 10),
     Speed(BOOSTED, ("boosted",), HUMMINGBIRD, 50),
-    Speed("boosted trees of depth 8", ("deep",), SOURCE, 4),
-    Speed("boosted trees of depth 8", ("deep",), INTELEX, 1.3),
+    Speed("boosted trees of depth 8 to 10", ("deep",), SOURCE, 4),
+    Speed("boosted trees of depth 8 to 10", ("deep",), INTELEX, 1.3),
     Speed("random forests", ("forests",), SOURCE, 5),
     Speed("random forests", ("forests",), INTELEX, 2),
-    Speed("support vectors", ("libsvm",), SOURCE, 50),
-    Speed("support vectors", ("libsvm",), INTELEX, 3),
-    Speed("support vectors", ("libsvm",), HUMMINGBIRD, 50),
-    Speed("every other estimator", ("linear", "pipeline", "breadth"), SOURCE, 1),
-    Speed("every other estimator", ("linear", "pipeline", "breadth"), ONNXRUNTIME, 1),
-    Speed("every other estimator", ("linear", "pipeline", "breadth"), HUMMINGBIRD, 1),
+    Speed("support vectors, in float64", ("libsvm",), SOURCE, 50),
+    Speed("kernel machines", KERNELS, INTELEX, 3),
+    Speed("kernel machines", KERNELS, HUMMINGBIRD, 50),
+    Speed("every other estimator", OTHERS, SOURCE, 1),
+    Speed("every other estimator", OTHERS, ONNXRUNTIME, 1),
+    Speed("every other estimator", OTHERS, HUMMINGBIRD, 1),
     Speed("trees in TorchScript", TREES, HUMMINGBIRD_JIT, 5, "torchscript"),
+)
+ON_CUDA = Speed("trees, rows on the host", TREES, SOURCE, 20, CUDA)
+# libsvm reads every row as float64, and so does what it is converted to: there is nothing else to measure.
+FLOAT32 = Target(
+    f"support vectors, in float32: {choose(None)} beside source",
+    ">= 100 x as fast on each",
+    f"{UNMEASURED}: computed in float64 as by the source, for the same answers",
+    None,
 )
 
 
@@ -109,7 +119,7 @@ def ratio_cell(ratio: float | None) -> str:
 def slowest(name: str, wanted: str, ratios: Mapping[str, float], enough: Callable[[float], bool]) -> Target:
     """A target that each case has to reach: the range, the median, and those that do not reach it, the worst first."""
     if not ratios:
-        return Target(name, wanted, "not measured", None)
+        return Target(name, wanted, UNMEASURED, None)
     below = sorted((ratio, case) for case, ratio in ratios.items() if not enough(ratio))
     least, middle, most = (ratio_cell(f(ratios.values())) for f in (min, median, max))
     text = f"{least} to {most} x, median {middle} x"
@@ -123,13 +133,11 @@ def others_median(comparisons: Sequence[Comparison]) -> Target:
     ratios = [
         ratio
         for c in comparisons
-        if c.family in ("linear", "pipeline", "breadth")
-        and c.rows >= MANY
-        and (ratio := c.times_as_fast(SOURCE)) is not None
+        if c.family in OTHERS and c.rows >= MANY and (ratio := c.times_as_fast(SOURCE)) is not None
     ]
     name, wanted = f"every other estimator: {choose(None)} beside source", f"median >= {LEAST_OTHERS:g} x as fast"
     if not ratios:
-        return Target(name, wanted, "not measured", None)
+        return Target(name, wanted, UNMEASURED, None)
     return Target(name, wanted, f"{ratio_cell(median(ratios))} x", median(ratios) >= LEAST_OTHERS)
 
 
@@ -148,7 +156,7 @@ def one_row_microseconds(comparisons: Sequence[Comparison], executor: str, most:
         if c.rows == 1 and (c.family == "linear" or c.case == SMALL_FOREST.name) and executor in c.milliseconds
     }
     if not times:
-        return Target(name, wanted, "not measured", None)
+        return Target(name, wanted, UNMEASURED, None)
     worst = max(times, key=times.__getitem__)
     reached = f"{min(times.values()):.0f} to {times[worst]:.0f} us ({worst})"
     return Target(name, wanted, reached, times[worst] <= most)
@@ -185,20 +193,15 @@ def first_predictions(starts: Sequence[ColdStart]) -> list[Target]:
         name, wanted = f"first prediction in a new process, {kind} kernel cache", f"<= {most:g} s"
         times = {start.case: start.first for start in ours if start.cache == kind}
         if not times:
-            targets.append(Target(name, wanted, "not measured", None))
+            targets.append(Target(name, wanted, UNMEASURED, None))
             continue
         worst = max(times, key=times.__getitem__)
         targets.append(Target(name, wanted, f"{times[worst]:.2f} s ({worst})", times[worst] <= most))
     return targets
 
 
-def peaks(names: Sequence[str], cases: Sequence[str] = MEMORY_CASES, rows: int = MEMORY_ROWS) -> list[Peak]:
-    """The peak of each contestant on each case, a new process each."""
-    return [peak(case, name, rows) for case in cases for name in names]
-
-
 def peak(case: str, name: str, rows: int = MEMORY_ROWS) -> Peak:
-    """The peak of one, or why it failed."""
+    """The peak of a contestant on a case in a new process, or why it failed."""
     try:
         return Peak(case, name, rows, peak_beyond(case, name, rows))
     except RuntimeError as error:
@@ -210,27 +213,46 @@ def peak_memory(found: Sequence[Peak]) -> Target:
     name, wanted = "peak memory beyond model, input and output", "<= 256 MiB"
     ours = [one for one in found if one.contestant == choose(None)]
     if not ours:
-        return Target(name, wanted, "not measured", None)
+        return Target(name, wanted, UNMEASURED, None)
     worst = max(ours, key=lambda one: one.bytes)
     failures = [f"{one.case}: {one.failure}" for one in ours if one.failure]
     text = "; ".join([f"{worst.bytes / MEBIBYTE:.0f} MiB ({worst.case}, {worst.rows:,} rows)", *failures])
     return Target(name, wanted, text, worst.bytes <= DEFAULT_BUDGET and not failures)
 
 
-def cold_starts(names: Sequence[str], cases: Sequence[str] = COLD_CASES) -> list[ColdStart]:
-    """The first prediction of each contestant in new processes; of that which compiles kernels, with both caches."""
-    return [
-        start
-        for case in cases
-        for name in names
-        for start in cold_start(case, name, ("empty", "warm") if name == choose(None) else ("empty",))
+def caches(name: str) -> tuple[str, ...]:
+    """The folders of kernels that the first prediction of a contestant depends on: both, if it compiles any."""
+    return ("empty", "warm") if name == choose(None) else ("empty",)
+
+
+def cuda_targets(comparisons: Sequence[Comparison], shares: Mapping[str, float]) -> list[Target]:
+    """Those of a GPU. shares: of its memory bandwidth, by case; none without one."""
+    ratios = [ratio for c in comparisons if c.rows >= MANY and (ratio := c.times_as_fast(SOURCE, CUDA)) is not None]
+    enough = sum(ratio >= 100 for ratio in ratios)
+    missing = "" if shares or ratios else ": no CUDA device here"
+    found = [
+        slowest(
+            "linear models and pipelines on CUDA: share of the memory bandwidth, rows on the device",
+            ">= 0.6 x a copy's on each",
+            shares,
+            lambda share: share >= 0.6,
+        ),
+        Target(
+            f"all models: {CUDA} beside source",
+            ">= 100 x as fast on 70 % of them",
+            f"on {enough} of {len(ratios)}" if ratios else UNMEASURED,
+            enough >= 0.7 * len(ratios) if ratios else None,
+        ),
+        ON_CUDA.measured(comparisons),
     ]
+    return [replace(one, measured=one.measured + (missing if one.met is None else "")) for one in found]
 
 
 def speeds(comparisons: Sequence[Comparison]) -> list[Target]:
     """The targets that comparisons show."""
     return [
         *(speed.measured(comparisons) for speed in SPEEDS),
+        FLOAT32,
         others_median(comparisons),
         one_row(comparisons),
         one_row_microseconds(comparisons, choose(None), 20),
@@ -240,4 +262,11 @@ def speeds(comparisons: Sequence[Comparison]) -> list[Target]:
 
 def targets(comparisons: Sequence[Comparison], starts: Sequence[ColdStart], found: Sequence[Peak]) -> list[Target]:
     """All of them, from what a run measured, and what it takes to import and to convert."""
-    return [*speeds(comparisons), import_time(), conversion_time(), *first_predictions(starts), peak_memory(found)]
+    return [
+        *speeds(comparisons),
+        import_time(),
+        conversion_time(),
+        *first_predictions(starts),
+        peak_memory(found),
+        *cuda_targets(comparisons, bandwidth_shares() if has_cuda() else {}),
+    ]

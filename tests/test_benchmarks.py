@@ -11,12 +11,24 @@ import pytest
 
 from benchmarks.cold import ColdStart
 from benchmarks.comparison import Comparison, compare
+from benchmarks.cuda import bandwidth_share
 from benchmarks.models import CASES, Case
-from benchmarks.peers import HUMMINGBIRD, HUMMINGBIRD_JIT, INTELEX, SOURCE, Call, Contestant, Refitted, RefusedError
+from benchmarks.peers import (
+    CUDA,
+    HUMMINGBIRD,
+    HUMMINGBIRD_JIT,
+    INTELEX,
+    SOURCE,
+    Call,
+    Contestant,
+    Refitted,
+    RefusedError,
+)
 from benchmarks.peers import source as source_call
 from benchmarks.report import Environment, Report, from_json
-from benchmarks.scaling import Point, break_even
-from benchmarks.targets import SPEEDS, Peak, Target, first_predictions, peak_memory, speeds
+from benchmarks.scaling import Curve, Point, break_even
+from benchmarks.steps import ENDED, TARGETS, Step, comparisons, judged, keep, resumed, take
+from benchmarks.targets import SPEEDS, Peak, Target, cuda_targets, first_predictions, peak_memory, speeds
 from benchmarks.timing import interleaved, latencies
 from tensorml.executors.base import choose
 
@@ -140,10 +152,25 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert peak_memory([]).met is None
 
 
+def test_a_gpu_s_targets_are_of_a_share_of_the_models_and_of_each_tree() -> None:
+    fast = [comparison(str(i), **{SOURCE: 200.0, CUDA: 1.0}) for i in range(7)]
+    slow = [comparison("slow", **{SOURCE: 19.0, CUDA: 1.0})] * 3
+    bandwidth, share, trees = cuda_targets([*fast, *slow], {"a": 0.7, "b": 0.5})
+    assert [bandwidth.met, share.met, trees.met] == [False, True, False]
+    assert (share.measured, "b 0.50" in bandwidth.measured) == ("on 7 of 10", True)
+    assert cuda_targets([*fast, *slow, *slow], {})[1].met is False
+    assert {target.measured for target in cuda_targets([], {})} == {"not measured: no CUDA device here"}
+
+
+def test_the_share_of_bandwidth_counts_the_bytes_of_rows_and_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {"predict": 0.5, "copy": 1.0}  # a copy reads and writes 2 x 28 floats a row, a ridge 28 + 1
+    monkeypatch.setattr("benchmarks.cuda.interleaved", lambda calls, seconds: {name: taken[name] for name in calls})
+    assert bandwidth_share(RIDGE, "cpu", 100) == pytest.approx(2 * 29 / 56)
+
+
 def test_one_row_is_no_throughput() -> None:
     one = comparison(rows=1, **{SOURCE: 1.0, AUTO: 10.0})
-    throughput = [speed.measured([one]).met for speed in SPEEDS]
-    assert set(throughput) == {None}
+    assert {speed.measured([one]).met for speed in SPEEDS} == {None}
     (latency,) = [target for target in speeds([one]) if target.name.startswith("one row:")]
     assert latency.met is False
 
@@ -167,13 +194,92 @@ def test_the_break_even_is_the_first_number_of_rows_after_the_last_loss() -> Non
     assert break_even(points[:3], AUTO, SOURCE) is None
 
 
+def test_a_step_that_fails_takes_no_other_with_it_and_each_is_kept(tmp_path: Path) -> None:
+    path, full = tmp_path / "run.json", report()
+    seen: list[list[str]] = []
+
+    def fails(result: Report) -> None:
+        raise MemoryError("too much")
+
+    def sees(result: Report) -> None:
+        seen.append(from_json(path.read_text(encoding="utf-8")).done)
+
+    everyone = [Contestant(SOURCE, source_call)]
+    steps = [*comparisons([RIDGE], [50], everyone, 0.01), Step("failing", fails), Step("seeing", sees)]
+    take(full, steps, path)
+    assert from_json(path.read_text(encoding="utf-8")) == full
+    assert [one.case for one in full.comparisons] == ["case", "a ridge"]
+    assert full.failures == {"failing": "fails: MemoryError: too much"}
+    assert "- failing: fails: MemoryError: too much" in full.notes("- ")
+    assert seen == [["a ridge, 50 rows"]]
+
+
+def test_a_resumed_run_measures_what_is_missing_alone(tmp_path: Path) -> None:
+    path, asked = tmp_path / "run.json", list[str]()
+
+    def step(name: str) -> Step:
+        return Step(name, lambda result: asked.append(name))
+
+    old = replace(report(), done=["one", TARGETS], failures={"two": ENDED})
+    keep(old, path)
+    again = resumed(report(), path)
+    take(again, [step("one"), step("two"), step("three"), step(TARGETS)], path)
+    assert asked == ["three", TARGETS]
+    assert again.failures == {"two": ENDED}
+
+
+def test_a_step_that_ends_the_process_is_known_by_the_file(tmp_path: Path) -> None:
+    def ends(result: Report) -> None:
+        raise SystemExit
+
+    def interrupted(result: Report) -> None:
+        raise KeyboardInterrupt
+
+    path, full = tmp_path / "run.json", report()
+    with pytest.raises(SystemExit):
+        take(full, [Step("ending", ends)], path)
+    with pytest.raises(KeyboardInterrupt):
+        take(full, [Step("interrupted", interrupted)], path)
+    assert from_json(path.read_text(encoding="utf-8")).failures == {"ending": ENDED}
+
+
+def test_a_run_of_other_versions_is_not_resumed(tmp_path: Path) -> None:
+    other = replace(environment(), versions={"python": "3.12"})
+    keep(replace(report(), environment=other), tmp_path / "run.json")
+    with pytest.raises(SystemExit, match="of other versions"):
+        resumed(report(), tmp_path / "run.json")
+    again = replace(environment(), date="2026-01-02", load=1.0)
+    assert resumed(replace(report(), environment=again), tmp_path / "none.json").done == []
+    keep(report(), tmp_path / "run.json")
+    assert resumed(replace(report(), environment=again), tmp_path / "run.json") == report()
+
+
+def test_the_targets_of_a_run_are_of_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.steps.targets", lambda *found: [Target("t", "w", str(found), None)])
+    full = report(targets=[Target("old", "w", "m", True)])
+    judged().measure(full)
+    assert full.targets == [Target("t", "w", str((full.comparisons, [], [])), None)]
+
+
+def test_who_was_slow_at_a_point_is_left_out_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    everyone = [Contestant(SOURCE, source_call), Contestant(INTELEX, source_call), Contestant("unlisted", source_call)]
+    curve = Curve("rows: a ridge", [10, 20], lambda n: RIDGE, lambda n: n)
+    first = curve.point(10, [], everyone, 0.01)
+    assert set(first.comparison.milliseconds) == {SOURCE, INTELEX}
+    assert (first.value, first.comparison.rows) == (10, 10)
+    slow = replace(first, comparison=comparison(**{SOURCE: 1e4, INTELEX: 1e4}))
+    assert set(curve.point(20, [slow], everyone, 0.01).comparison.milliseconds) == {SOURCE}
+
+
 def test_a_report_comes_back_from_its_file() -> None:
     full = report(
         starts=[ColdStart("a", AUTO, "empty", 0.1, 2.0)],
         peaks=[Peak("a", AUTO, 10, 5)],
         points=[Point("rows: m", 1, comparison())],
         targets=[Target("t", "w", "m", True)],
+        done=["a step"],
     )
+    full.failures["another"] = "fails"
     assert from_json(full.json()) == full
 
 
@@ -187,7 +293,39 @@ def test_the_page_is_made_of_the_run_s_numbers(tmp_path: Path) -> None:
     assert "12 (12 to 12)" in text
     assert "a processor, 2 cores, vectors of 512 bits" in text
     assert f"* {INTELEX} on case: takes nothing" in text
-    for image in ("ratios", "rows"):
+    for image in ("ratios", "rows", "break-even"):
         assert (tmp_path / "images" / f"benchmarks-{image}.svg").stat().st_size > 1000
         assert f"images/benchmarks-{image}.svg" in text
     assert "benchmarks-trees.svg" not in text
+
+
+def test_the_readme_s_table_is_written_between_its_marks(tmp_path: Path) -> None:
+    from benchmarks.page import BEGIN, END, write_readme
+
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}old\n{END}after\n", encoding="utf-8")
+    write_readme(report(), path)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{BEGIN}Rows x 28 float32 columns, 2 threads each, on a processor (2 cores")
+    assert text.endswith(f"\n{END}after\n")
+    assert "| 10 (10 to 10) |" in text
+    assert "old" not in text
+    path.write_text("no marks", encoding="utf-8")
+    with pytest.raises(SystemExit, match="has no <!-- measured -->"):
+        write_readme(report(), path)
+
+
+def test_the_readme_has_the_marks() -> None:
+    from benchmarks.page import BEGIN, END, ROOT
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 0 < text.find(BEGIN) < text.find(END)
+
+
+def test_another_folder_leaves_the_docs_and_the_readme_alone(tmp_path: Path) -> None:
+    from benchmarks.page import DOCS, RESULTS, ROOT, arguments
+
+    part = arguments(["--output", str(tmp_path)])
+    assert (part.readme, part.output, part.kept) == (None, tmp_path, tmp_path / RESULTS)
+    whole = arguments([])
+    assert (whole.readme, whole.output) == (ROOT / "README.md", DOCS)
