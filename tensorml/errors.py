@@ -50,6 +50,10 @@ class ArtifactError(TensorMLError, ValueError):
     """A file that is damaged, or that tensorml did not write. Nothing in it was executed."""
 
 
+class CircuitError(TensorMLError, RuntimeError):
+    """A circuit that does not do what it should, or a tool that could not build, simulate or place it."""
+
+
 class MissingDependencyError(TensorMLError, ImportError):
     """A package that this executor, converter or format needs is not installed."""
 
