@@ -88,8 +88,21 @@ class Design:
         self.inputs.append(signal)
         return signal
 
-    def register(self, stem: str, note: str, expression: str, low: int, high: int, stage: int) -> Signal:
-        """The value of an expression of signals of `stage`, one stage later. The same expression is computed once."""
+    def register(
+        self,
+        stem: str,
+        note: str,
+        expression: str,
+        low: int,
+        high: int,
+        stage: int,
+        made_of: tuple[str, int] | None = None,
+        times: int = 1,
+    ) -> Signal:
+        """The value of an expression of signals of `stage`, one stage later. The same expression is computed once.
+
+        made_of: the kind and the bits of the operations in it, for `counts`; times: how many they are.
+        """
         if low == high:
             return number(low)
         known = self._known.get((expression, stage))
@@ -97,6 +110,8 @@ class Design:
             known = Signal(self.name(stem), low, high, stage + 1)
             self.stages[stage].notes[note].append((known, expression))
             self.counts["register", known.width] += 1
+            if made_of is not None:
+                self.counts[made_of] += times
             self._known[expression, stage] = known
         return known
 
@@ -137,8 +152,8 @@ class Design:
         stage, parts = self.aligned(*parts)
         low, high = sum(t.low for t in parts), sum(t.high for t in parts)
         signed = any(t.signed for t in parts)
-        self.counts["adder", width(low, high)] += len(parts) - 1
-        return self.register(stem, note, " + ".join(t.text(signed) for t in parts), low, high, stage)
+        text = " + ".join(t.text(signed) for t in parts)
+        return self.register(stem, note, text, low, high, stage, ("adder", width(low, high)), len(parts) - 1)
 
     def adder_tree(self, stem: str, note: str, terms: Sequence[Signal], at_once: int = 2) -> Signal:
         """The sum of many signals, `at_once` of them a stage."""
@@ -159,8 +174,8 @@ class Design:
         low = max(0, min(corners)) if x == y else min(corners)
         stage, (x, y) = self.aligned(x, y)
         signed = x.signed or y.signed
-        self.counts["constant multiplier" if y.constant else "multiplier", max(x.width, y.width)] += 1
-        return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage)
+        kind = "constant multiplier" if y.constant else "multiplier", max(x.width, y.width)
+        return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
 
     def shift_right(self, stem: str, note: str, x: Signal, shift: int) -> Signal:
         """x / 2^shift, half up."""
@@ -183,8 +198,8 @@ class Design:
             expression += f"{text} < {number(low).text(x.signed)} ? {number(low).text(x.signed)} : "
         if x.high > high:
             expression += f"{text} > {number(high).text(x.signed)} ? {number(high).text(x.signed)} : "
-        self.counts["compare", x.width] += 1
-        return self.register(stem, note, expression + text, max(low, x.low), min(high, x.high), x.stage)
+        kind, times = ("compare", x.width), expression.count("?")
+        return self.register(stem, note, expression + text, max(low, x.low), min(high, x.high), x.stage, kind, times)
 
     def at_least(self, stem: str, note: str, x: Signal, bound: int) -> Signal:
         """Whether x >= bound, as 0 or 1."""
@@ -192,15 +207,15 @@ class Design:
             return number(int(bound <= x.low))
         if (x.low, x.high, bound) == (0, 1, 1):
             return x
-        self.counts["compare", x.width] += 1
-        return self.register(stem, note, f"{x.text(x.signed)} >= {number(bound).text(x.signed)}", 0, 1, x.stage)
+        text = f"{x.text(x.signed)} >= {number(bound).text(x.signed)}"
+        return self.register(stem, note, text, 0, 1, x.stage, ("compare", x.width))
 
     def table(self, stem: str, note: str, index: Signal, values: Sequence[int]) -> Signal:
         """values[index]. index: from 0 to the number of values - 1."""
         values = tuple(values)
         name = self.tables.setdefault(values, f"{stem}_table_{len(self.tables)}")
-        self.counts["table", width(min(values), max(values))] += len(values)
-        return self.register(stem, note, f"{name}({index.name})", min(values), max(values), index.stage)
+        low, high, kind = min(values), max(values), ("table", width(min(values), max(values)))
+        return self.register(stem, note, f"{name}({index.name})", low, high, index.stage, kind, len(values))
 
     def finished(self, name: str, title: str, outputs: Sequence[tuple[str, Signal]]) -> Circuit:
         """The circuit with these results, all at one stage."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tensorml import ops
 from tensorml.executors.fpga.design import Design, Signal, number
+from tensorml.executors.fpga.fixed import width
 
 LEVELS = 4  # of a tree that are chosen from in one stage
 
@@ -123,7 +124,8 @@ def _chosen(design: Design, choice: Choice, stage: int) -> Signal:
         stage = max(signal.stage for signal in inputs.values())
     signed = choice.low < 0
     text = expression(design, choice, stage, inputs, signed)
-    return design.register("leaf", "The leaf of each tree", text, choice.low, choice.high, stage)
+    kind = "choice", width(choice.low, choice.high)
+    return design.register("leaf", "The leaf of each tree", text, choice.low, choice.high, stage, kind, text.count("?"))
 
 
 def cut(choice: Choice, levels: int) -> list[Choice]:
@@ -141,5 +143,4 @@ def expression(design: Design, node: Choice | int, stage: int, inputs: dict[Choi
     if node in inputs:
         return design.at(inputs[node], stage).text(signed)
     left, right = (expression(design, child, stage, inputs, signed) for child in (node.left, node.right))
-    design.counts["choice", 1] += 1
     return f"({design.at(node.bit, stage).name} ? {right} : {left})"
