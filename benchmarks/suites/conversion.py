@@ -6,10 +6,10 @@ import numpy as np
 
 from benchmarks.cold import cold_start
 from benchmarks.models import CASES, load
-from benchmarks.peers import SOURCE, RefusedError, contestants, ready
+from benchmarks.peers import SOURCE, RefusedError, ready, taking_part
 from benchmarks.targets import COLD_CASES
 
-EVERYONE = contestants()
+EVERYONE = {contestant.name: contestant for contestant in taking_part()}
 
 
 class Conversion:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from benchmarks.memory import peak_beyond
 from benchmarks.models import CASES, MANY_LEAVES, load
-from benchmarks.peers import HUMMINGBIRD, ONNXRUNTIME, SOURCE, RefusedError, contestants, ready
+from benchmarks.peers import HUMMINGBIRD, ONNXRUNTIME, SOURCE, RefusedError, ready, taking_part
 from benchmarks.targets import MEMORY_CASES, MEMORY_ROWS
 
-EVERYONE = contestants()
+EVERYONE = {contestant.name: contestant for contestant in taking_part()}
 OURS = [name for name, contestant in EVERYONE.items() if contestant.ours]
 
 
