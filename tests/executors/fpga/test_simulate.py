@@ -17,7 +17,7 @@ from tensorml.errors import CircuitError, InputError, MissingDependencyError
 from tensorml.executors.fpga import simulate, tools
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.simulate import Simulator, cache_folder, pack, unpack
-from tests.executors.fpga.circuits import CASES, adder, module, pipeline, random_rows, slow
+from tests.executors.fpga.circuits import CASES, adder, module, random_rows, slow
 
 
 @pytest.fixture(scope="module", autouse=True)
