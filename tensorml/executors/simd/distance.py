@@ -120,17 +120,19 @@ def terms(v: Lanes, metric: str) -> Term:
 
 
 @njit(error_model="numpy", forceinline=True)
+def grown(total, gap, kind):
+    """The exact surrogate of a distance with one feature more. gap: the difference, not below 0; kind: of METRICS."""
+    if kind == 0:
+        return total + gap * gap
+    return total + gap if kind == 1 else max(total, gap)
+
+
+@njit(error_model="numpy", forceinline=True)
 def distance(row, y, features, kind):
     """The exact surrogate between two rows of float64. kind: a value of METRICS."""
     total = 0.0
     for f in range(features):
-        gap = abs(load(row, f, "float64") - load(y, f, "float64"))
-        if kind == 0:
-            total += gap * gap
-        elif kind == 1:
-            total += gap
-        else:
-            total = max(total, gap)
+        total = grown(total, abs(load(row, f, "float64") - load(y, f, "float64")), kind)
     return total
 
 
@@ -189,7 +191,7 @@ def chosen_distances(kind: int, root: int) -> Kernel:
                 total = 0.0
                 for f in range(features):
                     gap = abs(load(load(x, f, "int64"), r, "float64") - load(y, f, "float64"))
-                    total = total + gap * gap if kind == 0 else total + gap if kind == 1 else max(total, gap)
+                    total = grown(total, gap, kind)
                 store(to, r, math.sqrt(total) if root == 1 else total, "float64")
         return 0
 

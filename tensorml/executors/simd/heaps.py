@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 
 from tensorml.executors.simd.addresses import constant, intrinsic, load, store
-from tensorml.executors.simd.distance import distance, terms
+from tensorml.executors.simd.distance import distance, grown, terms
 from tensorml.executors.simd.kernels import sums
 from tensorml.executors.simd.vectors import Lanes
 
@@ -111,12 +111,7 @@ def node_distance(p, node, kind):
     for f in range(features):
         x = load(row, f, "float64")
         gap = max(load(low, f, "float64") - x, 0.0) + max(x - load(low, features + f, "float64"), 0.0)
-        if kind == 0:
-            total += gap * gap
-        elif kind == 1:
-            total += gap
-        else:
-            total = max(total, gap)
+        total = grown(total, gap, kind)
     return total
 
 
