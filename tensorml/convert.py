@@ -59,6 +59,8 @@ def convert(
     if precision not in ("source", "fast"):
         raise ValueError(f"precision is 'source' or 'fast', not {precision!r}")
     program = make_executor(executor, device, memory)
+    if X is not None and isinstance(getattr(program, "calibration", X), type(None)):
+        program = replace(program, calibration=X)  # pyright: ignore[reportCallIssue]
     find(model)
     own = copied(model)
     description = describe(own)
@@ -75,6 +77,7 @@ def convert(
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
     require_rules(model, numeric(graph), program)
+    program = program.prepared(numeric(graph))
     description = replace(description, options=options_by_method(own, graph))
     return TensorModel(GraphPrograms({schema: graph}, program, specialize), schema, description, source_of(model))
 
@@ -99,12 +102,10 @@ def require_numbers(model: Model, outputs: Outputs) -> None:
 
 
 def require_rules(model: Model, graph: Graph, executor: Executor) -> None:
-    """Raise UnsupportedModelError if the executor lacks a rule for one of the graph's operators."""
-    for op in graph.order:
-        if not executor.supports(type(op)):
-            raise UnsupportedModelError(
-                model, f"the executor '{executor.name}' has no rule for {type(op).__name__}", "Choose another executor"
-            )
+    """Raise UnsupportedModelError if the executor does not run the graph."""
+    refusal = executor.refusal(graph)
+    if refusal is not None:
+        raise UnsupportedModelError(model, *refusal)
 
 
 def make_executor(executor: str | Executor, device: str | None, memory: int | None) -> Executor:

@@ -92,6 +92,17 @@ class Executor(ABC):
     def supports(self, op: type[Op]) -> bool:
         """Whether there is a rule for this operator."""
 
+    def refusal(self, graph: Graph) -> tuple[str, str] | None:
+        """Why this executor does not run the graph, and what to do; None if it does."""
+        lacking = next((op for op in graph.order if not self.supports(type(op))), None)
+        if lacking is None:
+            return None
+        return f"the executor '{self.name}' has no rule for {type(lacking).__name__}", "Choose another executor"
+
+    def prepared(self, graph: Graph) -> Executor:
+        """This executor, with the options that it chooses by a model's whole graph."""
+        return self
+
     @property
     def takes_tensors(self) -> bool:
         """Whether programs take and return torch tensors, on their device, beside NumPy arrays."""

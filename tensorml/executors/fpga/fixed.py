@@ -5,6 +5,7 @@ Scaling and shifting by constants changes what the integers stand for, not the i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -128,7 +129,7 @@ def negate(op: ops.Neg, bits: int, x: Fixed) -> Fixed:
 def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """A constant moves the offset; a sum of two is a sum with weights."""
     if isinstance(op, ops.Sub):
-        y = negate(op, bits, y) if isinstance(y, Fixed) else -y  # pyright: ignore[reportArgumentType]
+        y = negate(op, bits, y) if isinstance(y, Fixed) else np.asarray(-y)  # pyright: ignore[reportArgumentType]
     if isinstance(x, np.ndarray):
         x, y = y, x
     if not isinstance(x, Fixed):
@@ -200,11 +201,10 @@ def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np
         x, y = y, x
     if not isinstance(x, Fixed) or isinstance(y, Fixed):
         raise DoesNotFit("the larger one of two")
-    x = centred(upright(x))
-    bound = np.floor(constant(y, x) / x.step + 0.5).astype(np.int64)
-    low, high = (np.maximum(x.low, bound), x.high) if isinstance(op, ops.Max) else (x.low, np.minimum(x.high, bound))
-    low, high = np.minimum(low, x.high), np.maximum(high, x.low)
-    return replace(x, op=ops.Saturate(x.op, low, high), low=low, high=high)
+    x, bound = centred(upright(x)), constant(y, x)
+    if np.ptp(bound):
+        raise DoesNotFit("limits that differ")
+    return limited(x, float(bound[0]), np.inf) if isinstance(op, ops.Max) else limited(x, -np.inf, float(bound[0]))
 
 
 HEAVY.update({ops.Max, ops.Min})
@@ -212,8 +212,10 @@ HEAVY.update({ops.Max, ops.Min})
 
 @rule(ops.Sigmoid, ops.Tanh, ops.Exp)
 def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
-    """A table of the function, read at the integer."""
-    x = narrowed(centred(upright(x)), min(bits + 2, TABLE_BITS))
+    """A table of the function, read at the integer; the arguments end where it no longer changes by a step."""
+    flat = (bits + 1) * math.log(2)
+    x = limited(centred(upright(x)), -flat, np.inf if isinstance(op, ops.Exp) else flat)
+    x = narrowed(x, min(bits + 2, TABLE_BITS))
     low, high = int(x.low.min()), int(x.high.max())
     if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
         raise DoesNotFit("a function of columns of different steps")
@@ -338,6 +340,16 @@ def centred(x: Fixed) -> Fixed:
     whole = added.astype(np.int64)
     op = ops.Add(x.op, Const(whole.reshape(x.op.shape[1:])))  # pyright: ignore[reportArgumentType]
     return Fixed(op, x.low + whole, x.high + whole, x.step, np.zeros(len(whole)))
+
+
+def limited(x: Fixed, least: float, most: float) -> Fixed:
+    """With values outside of least to most at these. The steps of x are positive, its offsets 0."""
+    with np.errstate(over="ignore"):
+        ends = [np.clip(np.floor(b / x.step + 0.5), -(2.0**MOST_BITS), 2.0**MOST_BITS) for b in (least, most)]
+    low, high = (np.clip(b.astype(np.int64), x.low, x.high) for b in ends)
+    if (low == x.low).all() and (high == x.high).all():
+        return x
+    return replace(x, op=ops.Saturate(x.op, low, high), low=low, high=high)
 
 
 def narrowed(x: Fixed, bits: int) -> Fixed:

@@ -84,7 +84,7 @@ def add(op: ops.Add, design: Design, x: Columns, y: Columns | np.ndarray) -> Col
 @rules.rule(ops.Sub)
 def subtract(op: ops.Sub, design: Design, x: Columns, y: np.ndarray) -> Columns:
     """Of a constant."""
-    return add(op, design, x, -y)  # pyright: ignore[reportArgumentType]
+    return add(op, design, x, np.asarray(-y))  # pyright: ignore[reportArgumentType]
 
 
 @rules.rule(ops.Mul)

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from tensorml import ops
+from tensorml.executors.fpga.decompose import ON_HOST
 from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, exact, power_of_two, rules
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
 LINEAR = (ops.Add, ops.Sub, ops.Neg, ops.Cast, ops.Columns, ops.Concat, ops.Reshape)
-RANKED = (ops.Rank, ops.Lookup, ops.Greater, ops.GreaterOrEqual, ops.Less, ops.LessOrEqual)
 Ranges = Callable[[Op], tuple[np.ndarray, np.ndarray]]  # the least and the largest value of each column of a float
 
 
@@ -90,8 +90,10 @@ def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
     refused: set[Op] = set()
     while True:
         inside = region(graph, refused)
-        if not inside:
-            raise DoesNotFit("there is no matrix product and no tree in it that a circuit could compute")
+        left = next((op for op in graph.order if isinstance(op, ON_HOST) and op not in inside), None)
+        if not inside or left is not None:
+            what = f"{type(left).__name__} is not one of the operators" if left else "it has no tree and no product"
+            raise DoesNotFit(f"{what} that a circuit computes")
         values: dict[Op, Fixed] = {}
         entrances: dict[Op, Entrance] = {}
         failed = next((op for op in graph.order if op in inside and not _place(op, bits, values, entrances, ranges)), None)
@@ -123,11 +125,12 @@ def _place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entra
 
 
 def region(graph: Graph, refused: set[Op]) -> set[Op]:
-    """The operators of the circuit: heavy ones that there are rules for, and what lies between them and after them.
+    """The operators of the circuit: what is heavy, and what lies between and after.
 
     It is one region: what needs a result of the host that needs a result of the circuit is the host's.
     """
-    inside = {op for op in graph.order if op not in refused and rules.supports(type(op)) and not source(op)}
+    taken = (op for op in graph.order if rules.supports(type(op)) and not isinstance(op, Input | Const))
+    inside = {op for op in taken if op not in refused} - exactly(graph)
     while True:
         trimmed = wanted(graph, inside)
         inside = early(graph, trimmed)
@@ -160,9 +163,13 @@ def early(graph: Graph, inside: set[Op]) -> set[Op]:
     return inside - late
 
 
-def source(op: Op) -> bool:
-    """Whether an operator computes nothing."""
-    return isinstance(op, Input | Const)
+def exactly(graph: Graph) -> set[Op]:
+    """What codes are made of: the host's, since the least error could change a leaf."""
+    found: set[Op] = set()
+    for op in reversed(graph.order):
+        if op in found or isinstance(op, ops.Rank | ops.Lookup):
+            found.update(op.operands)
+    return found
 
 
 def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:

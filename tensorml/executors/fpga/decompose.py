@@ -1,0 +1,46 @@
+"""Operators that circuits have no rule for as sums, products and functions that they have rules for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.graph import Const, Graph, Op
+
+ON_HOST = (ops.Kernel, ops.Nearest, ops.DistanceTo, ops.Distance, ops.KernelExpansion, ops.ClosestCentre)
+
+
+def decompose(graph: Graph) -> Graph:
+    """The graph with closest centres, Euclidean distances and kernel expansions in terms of matrix products."""
+    return graph.rewrite(_decomposed)
+
+
+def _decomposed(op: Op) -> Op | None:
+    match op:
+        case ops.ClosestCentre(x=x, table=Const(value=table), squares=Const(value=squares)):
+            return ops.ArgMax(x @ (2 * table.T) - squares.T)
+        case ops.Distance(x=x, table=Const(value=table), metric="euclidean", true=true):
+            squared = squared_distance(x, table)
+            return ops.cast(ops.Sqrt(squared) if true else squared, op.dtype)
+        case ops.KernelExpansion(metric="rbf"):
+            return ops.Exp(squared_distance(op.x, op.y) * -op.dtype.type(op.gamma)) @ op.coef
+        case ops.KernelExpansion(metric="sigmoid"):
+            return ops.Tanh(affine(op)) @ op.coef
+        case ops.KernelExpansion(metric="polynomial") if op.degree == int(op.degree) and 1 <= op.degree <= 4:
+            power = base = affine(op)
+            for _ in range(int(op.degree) - 1):
+                power = power * base
+            return power @ op.coef
+    return None
+
+
+def affine(op: ops.KernelExpansion) -> Op:
+    """gamma x y + coef0."""
+    return op.x @ (op.y.T * op.dtype.type(op.gamma)) + op.dtype.type(op.coef0)
+
+
+def squared_distance(x: Op, table: np.ndarray) -> Op:
+    """|x|^2 - 2 x c + |c|^2, not below 0."""
+    ones = np.ones((table.shape[1], len(table)), table.dtype)
+    cross = (x * x) @ ones + x @ (-2 * table.T)
+    return ops.Max(cross + (table * table).sum(1), Const(np.zeros((), table.dtype)))

@@ -1,0 +1,156 @@
+"""The FPGA executor: a circuit of the graph's core, simulated cycle by cycle, between what the host computes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tensorml.errors import InputError, UnsupportedOperatorError
+from tensorml.executors.base import Executor, Program
+from tensorml.executors.fpga.accuracy import FixedPoint, Loss, NoRows, Rows, fit
+from tensorml.executors.fpga.circuit import Circuit
+from tensorml.executors.fpga.decompose import decompose
+from tensorml.executors.fpga.fixed import DoesNotFit, rules
+from tensorml.executors.fpga.lower import lower
+from tensorml.executors.fpga.simulate import Simulator
+from tensorml.executors.fpga.split import Entrance, Split
+from tensorml.executors.reference import evaluate
+from tensorml.frames import read
+from tensorml.graph import Graph, Op
+from tensorml.ops.fixed_point import NOT_A_NUMBER
+
+TILE = 65536
+
+
+@dataclass(frozen=True)
+class FpgaExecutor(Executor):
+    """A circuit for an FPGA, whose answers come from its simulation.
+
+    fixed: how numbers become integers. calibration: rows [N, F] to see the ranges of values from, and errors on;
+    convert(model, X) passes X. Trees do without, since their nodes compare codes.
+    """
+
+    name: ClassVar[str] = "fpga"
+    fixed: FixedPoint = field(default_factory=FixedPoint)
+    calibration: Any = field(default=None, compare=False, repr=False)
+
+    def supports(self, op: type[Op]) -> bool:
+        """Whether a circuit computes it. The host computes the others: see `refusal`."""
+        return rules.supports(op)
+
+    def refusal(self, graph: Graph) -> tuple[str, str] | None:
+        """Why there is no circuit for any of the graph's outputs, and what to do."""
+        refusals = [self._refusal(graph.select(name)) for name in graph.outputs]
+        return next(iter(refusals), None) if all(refusals) else None
+
+    def _refusal(self, graph: Graph) -> tuple[str, str] | None:
+        try:
+            self.fitted(graph)
+        except NoRows as reason:
+            return f"{reason}", "Pass rows of the usual kind: convert(model, X, executor='fpga')"
+        except DoesNotFit as reason:
+            return f"{reason}", "Choose another executor"
+        return None
+
+    def prepared(self, graph: Graph) -> FpgaExecutor:
+        """The executor with the bits that all of the graph's outputs need, so that methods share a circuit."""
+        if self.fixed.bits is not None:
+            return self
+        outputs = [graph.select(name) for name in graph.outputs]
+        bits = max(self.fitted(output)[0].bits for output in outputs if self._refusal(output) is None)
+        return replace(self, fixed=replace(self.fixed, bits=bits))
+
+    def compile(self, graph: Graph) -> Program:
+        """A program around the simulated circuit, which is built on the first call."""
+        try:
+            found, lost = self.fitted(graph)
+        except DoesNotFit as reason:
+            raise UnsupportedOperatorError(f"the executor 'fpga' has no circuit for this: {reason}") from reason
+        core = Core(found, lost, self.fixed)
+        return CircuitProgram(tuple(graph.inputs), core.run, TILE, core=core)
+
+    def fitted(self, graph: Graph) -> tuple[Split, Loss]:
+        """The graph in fixed point."""
+        return fit(decompose(graph), self.fixed, self.rows(graph))
+
+    def rows(self, graph: Graph) -> Rows | None:
+        """The calibration rows as inputs of the graph; None if there are none of this kind."""
+        if self.calibration is None:
+            return None
+        arrays = read(self.calibration, objects=True).arrays
+        if any(name not in arrays for name in graph.inputs):
+            return None
+        return {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}
+
+
+@dataclass(frozen=True)
+class CircuitProgram(Program):
+    """A program with a circuit inside."""
+
+    core: Core = None  # pyright: ignore[reportAssignmentType]
+
+
+class Core:
+    """A circuit with what the host does around it. Safe to call from many threads."""
+
+    def __init__(self, split: Split, loss: Loss, policy: FixedPoint):
+        self.split, self.loss, self.policy = split, loss, policy
+        self.saturated = 0  # values that were taken to the nearest that the circuit's input holds
+        self._lock = threading.Lock()
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The circuit."""
+        entrances = self.split.entrances.values()
+        ranges = {self.split.names[e.before]: (e.fixed.low, e.fixed.high) for e in entrances}
+        return lower(self.split.circuit, ranges, "core", "The core of a model, by tensorml.")
+
+    @property
+    def simulator(self) -> Simulator:
+        """The circuit, built for simulation on the first use."""
+        with self._lock:
+            return self._simulator
+
+    @cached_property
+    def _simulator(self) -> Simulator:
+        return Simulator(self.circuit)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs: what the host makes of the circuit's results."""
+        results = self.simulator.run(self.rows(inputs))
+        passed, start = dict(inputs), 0
+        for i, fixed in enumerate(self.split.exits.values()):
+            part = results[:, start : start + len(fixed.low)]
+            passed[f"sum{i}"] = part.reshape(len(part), *(int(d) for d in fixed.op.shape[1:])).astype(fixed.op.dtype)
+            start += len(fixed.low)
+        return evaluate(self.split.after, passed)
+
+    def rows(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What goes into the circuit: int64 [N, fields]. Raises InputError as the policy says."""
+        computed = evaluate(self.split.before, inputs)
+        names = self.split.names
+        parts = [self._limited(computed[names[e.before]], e) for e in self.split.entrances.values()]
+        return np.concatenate(parts, axis=1)
+
+    def _limited(self, value: np.ndarray, entrance: Entrance) -> np.ndarray:
+        low, high = entrance.fixed.low, entrance.fixed.high
+        value = value.reshape(len(value), -1)
+        if (value == NOT_A_NUMBER).any():
+            raise InputError("Input X contains NaN, which fixed point does not hold. Impute missing values before it.")
+        limited = np.clip(value, low, high)
+        outside = int((limited != value).sum())
+        if outside and self.policy.outside == "refuse":
+            row, column = (int(i[0]) for i in np.nonzero(limited != value))
+            raise InputError(
+                f"{outside} values are outside the range of their fixed-point format, the first in row {row}, column "
+                f"{column}. Convert with calibration rows that cover it, or with FixedPoint(outside='saturate')."
+            )
+        if outside:
+            with self._lock:
+                self.saturated += outside
+        return limited
