@@ -66,12 +66,12 @@ bench-quick: .venv-bench/.installed  ## Ratios to the source libraries and the p
 	$(BENCH)/python -m benchmarks.quick $(QUICK)
 
 .PHONY: bench-page
-bench-page: .venv-bench/.installed  ## Everything that is measured, into docs/benchmarks.md; a quarter of an hour
+bench-page: .venv-bench/.installed  ## Everything that is measured, into docs/benchmarks.md and the README; half an hour
 	$(BENCH)/python -m benchmarks.page $(PAGE)
 
 .PHONY: bench
 bench: .venv-bench/.installed  ## A short run of the asv suites, and their pages
-	$(BENCH)/python -m benchmarks.short
+	$(BENCH)/python -m benchmarks.short $(ASV)
 
 .PHONY: docs
 docs: .venv/.installed  ## Generate docs/reference

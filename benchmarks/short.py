@@ -1,11 +1,12 @@
 """A short run of the asv suites, their pages, and the ratios in the terminal: `python -m benchmarks.short`.
 
-A few cases, the executor that "auto" stands for, 100,000 rows. For everything, hours of it:
+A few cases, the executor that "auto" stands for, 100,000 rows. `--only NAME` runs fewer. For everything, hours of it:
 `cd benchmarks; asv run --python=same`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -26,6 +27,9 @@ from tensorml.executors.base import choose
 from tensorml.plan import MEBIBYTE
 
 HERE = Path(__file__).parent
+# A process for each number, which has to import nothing. asv avoids it, as threads do not survive a fork: imports start
+# none on Linux.
+LAUNCH = ("--launch-method", "forkserver") if sys.platform == "linux" else ()
 SHORT = (
     "LogisticRegression, 5 classes",
     "StandardScaler + LogisticRegression",
@@ -49,30 +53,42 @@ class Result:
     value: float
 
 
-def selection() -> list[str]:
-    """Regular expressions of the benchmarks of a short run, with their parameters."""
-    auto, cases = choose(None), "|".join(map(re.escape, SHORT))
-    return [
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.short", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="ratios, errors and single rows of these cases alone")
+    parser.add_argument("--pages", action="store_true", help="publish and show what was measured before")
+    return parser.parse_args(argv)
+
+
+def selection(only: Sequence[str] | None = None) -> list[str]:
+    """Regular expressions of the benchmarks of a short run, with their parameters; only: ratios and errors of these."""
+    auto, cases = choose(None), "|".join(map(re.escape, only or SHORT))
+    few = [
         rf"Ratio\.track_times_as_fast\('({cases})', '{auto}', .*, {ROWS}\)",
         rf"Predict\.track_error\('({cases})', '{auto}', 1000\)",
+        rf"Latency\..*\('({cases})', '({auto}|{SOURCE}|{ONNXRUNTIME})'\)",
+        r"Import\.",
+    ]
+    if only:
+        return few
+    return [
+        *few,
         rf"Conversion\.time_convert.*\('{MANY_LEAVES.name}', '{auto}'\)",
         rf"Memory\..*\(.*, '{auto}'\)",
         rf"Process\..*\(.*, '({auto}|{SOURCE})'\)",
-        rf"Latency\..*\('({cases})', '({auto}|{SOURCE}|{ONNXRUNTIME})'\)",
         rf"Cold\..*\(.*, '{auto}', .*\)",
-        r"Import\.",
     ]
 
 
-def asv(*arguments: str) -> None:
-    """Run asv beside its configuration and pass on its progress, not its tables. Raises CalledProcessError."""
+def asv(*arguments: str) -> int:
+    """Run asv beside its configuration and pass on its progress, not its tables. Its exit status: 2 if some failed."""
     command = [sys.executable, "-m", "asv", *arguments]
     with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():
             if line.startswith("[") and "=====" not in line:
                 print(line.rstrip(), flush=True)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    return process.returncode
 
 
 def commit() -> str:
@@ -145,14 +161,17 @@ def show(console: Console) -> None:
     console.print(f"pages: {FOLDER / 'html' / 'index.html'} (asv preview shows them)", style="dim")
 
 
-def main() -> None:
-    """Run, publish, show."""
-    asv("machine", "--yes")
-    chosen = [argument for pattern in selection() for argument in ("--bench", pattern)]
-    asv("run", "--python=same", "--set-commit-hash", commit(), *chosen)
-    asv("publish")
+def main() -> int:
+    """Run, publish, show. What was measured is shown although something failed, which the exit status says."""
+    options, failed = arguments(), 0
+    if not options.pages:
+        asv("machine", "--yes")
+        chosen = [argument for pattern in selection(options.only) for argument in ("--bench", pattern)]
+        failed = asv("run", "--python=same", *LAUNCH, "--set-commit-hash", commit(), *chosen)
+    failed = asv("publish") or failed
     show(Console())
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
