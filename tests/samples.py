@@ -387,6 +387,13 @@ SAMPLES |= {
     "median": (ops.Median(X["plain"]), 0),
     "median of three": (ops.Median(ops.Columns(X["plain32"], np.array([2, 0, 1]))), 0),
 }
+SAMPLES |= {
+    "quantize": (ops.Quantize(X["special"], np.array([0.5, 0.25, 1.0, 1e-3])), 0),
+    "quantize float32": (ops.Quantize(X["special32"], np.full(4, 2.0**-7)), 0),
+    "saturate": (ops.Saturate(X["integer"], np.array([-2, 0, -9, 1]), np.array([2, 3, 9, 1])), 0),
+    "shift right": (ops.ShiftRight(X["integer"], 2), 0),
+    "weighted sum": (ops.WeightedSum(X["integer"], np.arange(-6, 6).reshape(4, 3)), 0),
+}
 
 # Operators that the host takes off before a graph is compiled: at outputs, and before host operators.
 AT_OUTPUTS: dict[str, Op] = {

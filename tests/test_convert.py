@@ -67,7 +67,7 @@ def test_refusals_are_of_the_builtin_kind_that_one_expects():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"executor": "tpu"}, "no executor 'tpu'; there are: auto, reference, simd, torch, torchscript"),
+        ({"executor": "tpu"}, "no executor 'tpu'; there are: auto, fpga, reference, simd, torch, torchscript"),
         ({"device": "nonsense"}, "torch cannot use the device 'nonsense' here"),
         ({"executor": "reference", "device": "cuda"}, "'reference' runs on the CPU only, not on 'cuda'"),
         ({"executor": ReferenceExecutor(), "device": "cuda"}, "'reference' runs on the CPU only, not on 'cuda'"),

@@ -8,14 +8,14 @@ from tensorml.errors import GraphTypeError
 from tensorml.graph import Op, TensorType
 
 INT64 = np.dtype(np.int64)
-NOT_A_NUMBER = np.iinfo(np.int64).min  # what NaN is quantised to: outside of every range
+NOT_A_NUMBER = -np.iinfo(np.int64).max  # what NaN is quantised to: outside of every range
 FURTHEST = 2.0**62
 
 
 class Quantize(Op):
     """The nearest multiple of a step, as the number of steps: floor(x / step + 0.5). Half a step goes up.
 
-    x: [N, C] float; step: float64 [C], positive. Result: int64 [N, C], within +-2^62; NaN becomes -2^63.
+    x: [N, C] float; step: float64 [C], positive. Result: int64 [N, C], within +-2^62; NaN becomes 1 - 2^63.
     """
 
     x: Op

@@ -146,5 +146,7 @@ def test_inputs_and_constants_need_no_rule():
 
 
 def test_unknown_executor_is_refused_with_the_names_that_exist():
-    with pytest.raises(ValueError, match="no executor 'cuda'; there are: auto, reference, simd, torch, torchscript"):
+    with pytest.raises(
+        ValueError, match="no executor 'cuda'; there are: auto, fpga, reference, simd, torch, torchscript"
+    ):
         executor_class("cuda")
