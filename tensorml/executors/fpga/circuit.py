@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 
@@ -35,7 +36,8 @@ class Circuit:
     result is on out_row, with out_valid, `latency` edges later and for one cycle: there is no back-pressure inside.
     The first field of a row is in the lowest bits of its port.
 
-    name: of the module. interval: the least number of cycles between two rows.
+    name: of the module. interval: the least number of cycles between two rows. counts: how many operations of each kind
+    and width are in it, for estimates of its size.
     """
 
     name: str
@@ -44,16 +46,17 @@ class Circuit:
     outputs: tuple[Field, ...]
     latency: int
     interval: int = 1
+    counts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def in_width(self) -> int:
         """The bits of in_row."""
-        return sum(field.width for field in self.inputs)
+        return sum(f.width for f in self.inputs)
 
     @property
     def out_width(self) -> int:
         """The bits of out_row."""
-        return sum(field.width for field in self.outputs)
+        return sum(f.width for f in self.outputs)
 
     @cached_property
     def digest(self) -> str:

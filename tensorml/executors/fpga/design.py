@@ -225,4 +225,5 @@ class Design:
         results = [(label, self.at(signal, latest)) for label, signal in outputs]
         fields = tuple(Field(label, s.width, s.signed) for label, s in results)
         rows = tuple(Field(s.name, s.width, s.signed) for s in self.inputs)
-        return Circuit(name, module(self, name, title, results, latest), rows, fields, latest)
+        verilog = module(self, name, title, results, latest)
+        return Circuit(name, verilog, rows, fields, latest, counts=dict(self.counts))

@@ -120,6 +120,11 @@ class Core:
     def _simulator(self) -> Simulator:
         return Simulator(self.circuit)
 
+    @property
+    def rows_per_second(self) -> float | None:
+        """How fast rows have been simulated until now; None before the first."""
+        return self._simulator.rows_per_second or None if "_simulator" in vars(self) else None
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs: what the host makes of the circuit's results."""
         results = self.simulator.run(self.rows(inputs))
