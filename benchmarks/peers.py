@@ -30,7 +30,7 @@ Call = Callable[[np.ndarray], Any]
 Prepare = Callable[[Case, Any, np.ndarray], Call]
 
 SOURCE = "source"
-ORACLE = "reference"
+ON_REQUEST = ("reference", "fpga")  # the oracle of the tests, and a circuit, which is simulated
 CUDA = "torch on CUDA"
 INTELEX = "scikit-learn-intelex"
 HUMMINGBIRD = "Hummingbird torch"
@@ -200,10 +200,10 @@ def contestants() -> dict[str, Contestant]:
 
 
 def taking_part(names: Sequence[str] | None = None) -> list[Contestant]:
-    """The contestants of these names; for none, all but the oracle, which is not made to be fast. The source always."""
+    """The contestants of these names; for none, all that are made to be fast here. The source always."""
     everyone = contestants()
     if names is None:
-        return [contestant for name, contestant in everyone.items() if name != ORACLE]
+        return [contestant for name, contestant in everyone.items() if name not in ON_REQUEST]
     unknown = sorted(set(names) - set(everyone))
     if unknown:
         raise SystemExit(f"unknown: {', '.join(unknown)}. There are: {', '.join(everyone)}")

@@ -20,8 +20,9 @@ COLOURS = {
     HUMMINGBIRD_JIT: "#d55e00",
     GTIL: "#999999",
 }
-OURS = ("#cc79a7", "#e69f00", "#56b4e9")
+OURS = ("#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 MARKS = {SOURCE: "o", INTELEX: "D", ONNXRUNTIME: "s", HUMMINGBIRD: "^"}
+LABELS = {HUMMINGBIRD: "Hummingbird, the faster"}
 AXES = {"rows": "rows of a call", "trees": "trees", "depth": "depth"}
 
 
@@ -56,8 +57,7 @@ def ratios(report: Report, path: Path) -> None:
             if (ratio := comparison.times_as_fast(peer, report.auto)) is not None:
                 places.append(place)
                 values.append(ratio)
-        label = "Hummingbird, the faster" if peer == HUMMINGBIRD else peer
-        axes.plot(values, places, marker, color=COLOURS[peer], markersize=4, alpha=0.8, label=label)
+        axes.plot(values, places, marker, color=COLOURS[peer], markersize=4, alpha=0.8, label=LABELS.get(peer, peer))
     axes.axvline(1, color="#888888", linewidth=1)
     axes.set_xscale("log")
     axes.set_yticks(range(len(shown)), [c.case for c in shown])
@@ -93,7 +93,13 @@ def break_even(report: Report, path: Path) -> None:
             ratios = [(p.value, p.comparison.times_as_fast(peer, report.auto)) for p in points if p.curve == name]
             found = [(value, ratio) for value, ratio in ratios if ratio is not None]
             if found:
-                axes.plot(*zip(*found, strict=True), f"{marker}-", color=COLOURS[peer], markersize=4, label=peer)
+                axes.plot(
+                    *zip(*found, strict=True),
+                    f"{marker}-",
+                    color=COLOURS[peer],
+                    markersize=4,
+                    label=LABELS.get(peer, peer),
+                )
         decorate(axes, name, f"times as fast {report.auto} is")
         axes.axhline(1, color="#888888", linewidth=1)
     finish(figure, panels, path)

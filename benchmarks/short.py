@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.models import FOLDER, MANY_LEAVES, ROWS
 from benchmarks.peers import HUMMINGBIRD, INTELEX, ONNXRUNTIME, SOURCE
-from benchmarks.report import ratio_cell, short, terminal_table
+from benchmarks.report import figure, ratio_cell, short, terminal_table
 from tensorml.executors.base import choose
 from tensorml.plan import MEBIBYTE
 
@@ -146,7 +147,7 @@ def others(found: Sequence[Result]) -> list[list[str]]:
     for result in found:
         name = result.benchmark.rpartition(".")[2]
         if unit := UNITS.get(name):
-            rows.append([name, ", ".join(result.parameters), f"{result.value * SCALES[unit]:,.3g} {unit}"])
+            rows.append([name, ", ".join(result.parameters), f"{figure(result.value * SCALES[unit])} {unit}"])
     return rows
 
 
@@ -169,7 +170,7 @@ def main() -> int:
         chosen = [argument for pattern in selection(options.only) for argument in ("--bench", pattern)]
         failed = asv("run", "--python=same", *LAUNCH, "--set-commit-hash", commit(), *chosen)
     failed = asv("publish") or failed
-    show(Console())
+    show(Console() if os.isatty(1) else Console(width=120))
     return failed
 
 

@@ -18,11 +18,13 @@ from benchmarks.peers import (
     HUMMINGBIRD,
     HUMMINGBIRD_JIT,
     INTELEX,
+    ON_REQUEST,
     SOURCE,
     Call,
     Contestant,
     Refitted,
     RefusedError,
+    taking_part,
 )
 from benchmarks.peers import source as source_call
 from benchmarks.report import Environment, Report, from_json
@@ -329,3 +331,12 @@ def test_another_folder_leaves_the_docs_and_the_readme_alone(tmp_path: Path) -> 
     assert (part.readme, part.output, part.kept) == (None, tmp_path, tmp_path / RESULTS)
     whole = arguments([])
     assert (whole.readme, whole.output) == (ROOT / "README.md", DOCS)
+
+
+def test_what_is_not_made_to_be_fast_takes_part_on_request_alone() -> None:
+    usual = {contestant.name for contestant in taking_part()}
+    assert usual >= {SOURCE, AUTO, "torch", "torchscript", INTELEX, HUMMINGBIRD}
+    assert not usual & set(ON_REQUEST)
+    assert {contestant.name for contestant in taking_part(["reference"])} == {SOURCE, "reference"}
+    with pytest.raises(SystemExit, match="unknown: nobody"):
+        taking_part(["nobody"])
