@@ -5,7 +5,7 @@ Arguments named `dtype` and `name` are constants of the kernel: strings that its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -57,6 +57,27 @@ def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
     return b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
+def repeated(
+    b: ir.IRBuilder, begin: Sequence[Any], turn: Callable[[list[Any]], tuple[Any, Sequence[Any]]]
+) -> list[Any]:
+    """A loop that carries values. turn: writes the instructions of one; whether another follows, and with what.
+
+    Result: the values after the last turn.
+    """
+    before, loop, after = b.block, b.append_basic_block("turn"), b.append_basic_block("done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    carried = [b.phi(value.type) for value in begin]
+    again, following = turn(carried)
+    last = b.block  # where the turn has loops of its own
+    b.cbranch(again, loop, after)
+    for phi, first, then in zip(carried, begin, following, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(then, last)
+    b.position_at_end(after)
+    return list(following)
+
+
 def has_avx512(context: Any) -> bool:
     """Whether kernels are compiled for a processor with 512-bit vectors."""
     _, _, features = context.codegen().magic_tuple()
@@ -99,25 +120,3 @@ def call(typing: Any, kernel: Any, parameters: Any, first: Any, rows: Any) -> An
         return b.call(b.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
 
     return signature, generate
-
-
-@intrinsic
-def bits(typing: Any, x: Any) -> Any:
-    """A float's bits, as an integer of its size."""
-    whole = {types.float32: types.int32, types.float64: types.int64}[x]
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return b.bitcast(arguments[0], context.get_value_type(whole))
-
-    return whole(x), generate
-
-
-@intrinsic
-def from_bits(typing: Any, x: Any) -> Any:
-    """The float of these bits."""
-    real = {types.int32: types.float32, types.int64: types.float64}[x]
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return b.bitcast(arguments[0], context.get_value_type(real))
-
-    return real(x), generate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from llvmlite import ir
 from numba import njit, types
 
 from tensorml import ops
-from tensorml.executors.simd.addresses import I64, constant, intrinsic, load, pointer, store
+from tensorml.executors.simd.addresses import I64, constant, intrinsic, load, pointer, repeated, store
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.kernels import NANOSECONDS, Term, grouped, sums, together_at
 from tensorml.executors.simd.machine import Assembler, Block
@@ -33,35 +34,36 @@ def closest(
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         px, py, ps, po, first, depth, number = arguments[:7]
         v = Lanes(context, b, dtype.literal_value)
-        before, loop, after = b.block, b.append_basic_block("group"), b.append_basic_block("found")
-        b.branch(loop)
-        b.position_at_end(loop)
-        g, least, place = b.phi(I64), b.phi(v.vector), b.phi(v.whole)
-        at = b.mul(g, constant(count))
-        stored = b.add(py, b.mul(b.mul(at, depth), constant(size)))
-        found = sums(v, products(v), lambda f: v.load(b.load(pointer(b, px, f, I64)), first), stored, depth, count)
-        best, where = least, place
-        for k, total in enumerate(found):
-            index = b.add(at, constant(k))
-            value = v.fma(total, v.number(-2), v.each(ps, index))
-            closer = b.fcmp_ordered("<", value, best)
-            if k == 0:  # the very first one stays even if it is NaN
-                start = v.spread(b.icmp_signed("==", g, constant(0)))
-                closer = b.or_(closer, start)
-            best = b.select(closer, value, best)
-            where = b.select(closer, v.spread(b.trunc(index, v.whole.element) if size == 4 else index), where)
-        following = b.add(g, constant(1))
-        last = b.block
-        b.cbranch(b.icmp_signed("<", following, number), loop, after)
-        for phi, start, new in ((g, constant(0), following), (least, v.number(0), best), (place, v.integer(0), where)):
-            phi.add_incoming(start, before)
-            phi.add_incoming(new, last)
-        b.position_at_end(after)
+
+        def group(carried: list[Any]) -> tuple[Any, list[Any]]:
+            g, least, place = carried
+            at = b.mul(g, constant(count))
+            stored = b.add(py, b.mul(b.mul(at, depth), constant(size)))
+            found = sums(v, products(v), lambda f: v.load(b.load(pointer(b, px, f, I64)), first), stored, depth, count)
+            values = (v.fma(total, v.number(-2), v.each(ps, b.add(at, constant(k)))) for k, total in enumerate(found))
+            least, place = least_of(v, values, at, b.icmp_signed("==", g, constant(0)), least, place)
+            following = b.add(g, constant(1))
+            return b.icmp_signed("<", following, number), [following, least, place]
+
+        _, _, where = repeated(b, [constant(0), v.number(0), v.integer(0)], group)
         long = ir.VectorType(I64, v.count)
         b.store(b.sext(where, long) if size == 4 else where, pointer(b, po, first, I64, long), align=8)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def least_of(v: Lanes, values: Iterable[Any], at: Any, first: Any, least: Any, place: Any) -> tuple[Any, Any]:
+    """The least value so far of each lane, and its number. at: that of the first value; first: whether it is 0."""
+    b = v.b
+    for k, value in enumerate(values):
+        number = b.add(at, constant(k))
+        closer = b.fcmp_ordered("<", value, least)
+        if k == 0:  # the very first one stays even if it is NaN
+            closer = b.or_(closer, v.spread(first))
+        least = b.select(closer, value, least)
+        place = b.select(closer, v.spread(b.trunc(number, v.whole.element) if v.size == 4 else number), place)
+    return least, place
 
 
 def products(v: Lanes) -> Term:

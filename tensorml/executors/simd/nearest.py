@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 
 from tensorml import ops
-from tensorml.executors.simd.addresses import I64, constant, intrinsic, load, store
+from tensorml.executors.simd.addresses import constant, intrinsic, load, repeated, store
 from tensorml.executors.simd.distance import METRICS, distance, terms
 from tensorml.executors.simd.heaps import (
     COUNT,
@@ -93,21 +93,17 @@ def scan(
 def insert(v: Lanes, value: Any, best: Any, slots: Any) -> None:
     """Put a vector among sorted ones; what falls off the end is lost."""
     b = v.b
-    before, loop, after = b.block, b.append_basic_block("slot"), b.append_basic_block("inserted")
-    b.branch(loop)
-    b.position_at_end(loop)
-    i, carried = b.phi(I64), b.phi(v.vector)
-    at = b.mul(i, constant(v.count))
-    held = v.load(best, at)
-    smaller = b.fcmp_ordered("<", carried, held)
-    v.store(b.select(smaller, carried, held), best, at)
-    larger, following = b.select(smaller, held, carried), b.add(i, constant(1))
-    b.cbranch(b.icmp_signed("<", following, slots), loop, after)
-    i.add_incoming(constant(0), before)
-    i.add_incoming(following, loop)
-    carried.add_incoming(value, before)
-    carried.add_incoming(larger, loop)
-    b.position_at_end(after)
+
+    def slot(carried: list[Any]) -> tuple[Any, list[Any]]:
+        i, falling = carried
+        at = b.mul(i, constant(v.count))
+        held = v.load(best, at)
+        smaller = b.fcmp_ordered("<", falling, held)
+        v.store(b.select(smaller, falling, held), best, at)
+        larger, following = b.select(smaller, held, falling), b.add(i, constant(1))
+        return b.icmp_signed("<", following, slots), [following, larger]
+
+    repeated(b, [constant(0), value], slot)
 
 
 @intrinsic

@@ -9,28 +9,23 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from tensorml.executors.simd.addresses import I8, I32, I64, LANES, LLVM, constant, intrinsic, load, pointer
+from tensorml.executors.simd.addresses import I8, I32, I64, LANES, LLVM, constant, intrinsic, load, pointer, repeated
 from tensorml.executors.simd.compares import perfect
 from tensorml.executors.simd.kernel import Kernel
 
 
 def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any], out: Any) -> None:
     """A loop of two steps for several rows until no node changes; then these are stored at an address, int32."""
-    before, loop, after = b.block, b.append_basic_block("levels"), b.append_basic_block("arrived")
-    b.branch(loop)
-    b.position_at_end(loop)
-    now = [b.phi(I64) for _ in begin]
-    half = [step(row, node) for row, node in enumerate(now)]
-    following = [step(row, node) for row, node in enumerate(half)]
-    moved = constant(0)
-    for node, further in zip(now, following, strict=True):
-        moved = b.or_(moved, b.xor(node, further))
-    b.cbranch(b.icmp_signed("!=", moved, constant(0)), loop, after)
-    for phi, start, end in zip(now, begin, following, strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(end, loop)
-    b.position_at_end(after)
-    for row, node in enumerate(following):
+
+    def two_levels(now: list[Any]) -> tuple[Any, list[Any]]:
+        half = [step(row, node) for row, node in enumerate(now)]
+        following = [step(row, node) for row, node in enumerate(half)]
+        moved = constant(0)
+        for node, further in zip(now, following, strict=True):
+            moved = b.or_(moved, b.xor(node, further))
+        return b.icmp_signed("!=", moved, constant(0)), following
+
+    for row, node in enumerate(repeated(b, begin, two_levels)):
         b.store(b.trunc(node, I32), pointer(b, out, constant(row), I32))
 
 
