@@ -155,14 +155,13 @@ def spreading() -> Kernel:
 def b_spline_rule(assembler: Assembler, op: ops.BSpline, x: Block) -> Block:
     """Column after column, in room for the knot, for what is blank, for what is carried on, and for the splines."""
     block = result(assembler, op)
-    room = [assembler.reserve(8) for _ in range(4 + op.degree)]
-    place, blank, carry, *splines = map(assembler.place, room)
+    room = assembler.allocate(4 + op.degree, x.dtype)
+    place, blank, carry, *splines = room.columns
     for f, column in enumerate(x.columns):
         knots = assembler.constant(op.knots[f])
         outs = block.columns[f * op.count : (f + 1) * op.count]
         assembler.add(placing(), column, place, blank, knots, op.degree, op.count, int(op.extrapolate), cost=1.0)
         assembler.add(recursion(), column, place, carry, knots, op.degree, *splines, cost=5.0)
         assembler.add(spreading(), place, blank, op.degree, op.count, *splines, *outs, cost=5.0)
-    for piece in room:
-        assembler.release(piece)
+    assembler.release(*room.buffers)
     return block

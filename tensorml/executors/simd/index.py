@@ -9,6 +9,7 @@ from numba import njit
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
+from tensorml.executors.simd.elementwise import interleaved
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block
 from tensorml.executors.simd.rules import result, rule
@@ -124,8 +125,7 @@ def gathering(dtype: str, whole: str) -> Kernel:
 def gather_rule(assembler: Assembler, op: ops.GatherElements, x: Block, index: Block) -> Block:
     """Each row's own choice of columns."""
     block = result(assembler, op)
-    pairs = [place for pair in zip(block.columns, index.columns, strict=True) for place in pair]
-    parameters = (len(x.columns), *x.columns, len(block.columns), *pairs)
+    parameters = (len(x.columns), *x.columns, *interleaved(block, list(index.columns)))
     assembler.add(gathering(op.dtype.name, op.index.dtype.name), *parameters, cost=1.0 * len(block.columns))
     return block
 

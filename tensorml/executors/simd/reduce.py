@@ -7,7 +7,7 @@ from functools import cache
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
-from tensorml.executors.simd.elementwise import combine
+from tensorml.executors.simd.elementwise import combine, interleaved
 from tensorml.executors.simd.functions import series
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block
@@ -78,17 +78,15 @@ def largest(dtype: str) -> Kernel:
 def arg_max_rule(assembler: Assembler, op: ops.ArgMax, x: Block) -> Block:
     """Compares from left to right."""
     block = result(assembler, op)
-    room = assembler.reserve(x.dtype.itemsize)
-    count = len(x.columns)
-    place = assembler.place(room)
-    assembler.add(largest(x.dtype.name), block.columns[0], place, count, *x.columns, cost=0.3 * count)
-    assembler.release(room)
+    room, count = assembler.allocate(1, x.dtype), len(x.columns)
+    assembler.add(largest(x.dtype.name), block.columns[0], *room.columns, count, *x.columns, cost=0.3 * count)
+    assembler.release(*room.buffers)
     return block
 
 
 @cache
 def shifting(dtype: str, lanes: int) -> Kernel:
-    """exp(x - the largest one), and their sum. Parameters: as of `softmax_rule`, `pairs` at the end.
+    """exp(x - the largest one), and their sum. Parameters: as of `softmax_rule`.
 
     Each column's difference stays in the first or second room.
     """
@@ -140,14 +138,12 @@ def ending(name: str, dtype: str, lanes: int) -> Kernel:
 def softmax_rule(assembler: Assembler, op: ops.Softmax, x: Block) -> Block:
     """Parameters of both instructions: room for the largest ones and the sums; columns, places of result and x."""
     block = result(assembler, op)
-    room = [assembler.reserve(x.dtype.itemsize) for _ in range(2)]
-    pairs = [place for pair in zip(block.columns, x.columns, strict=True) for place in pair]
-    parameters = (*(assembler.place(piece) for piece in room), len(x.columns), *pairs)
+    room = assembler.allocate(2, x.dtype)
+    parameters = (*room.columns, *interleaved(block, list(x.columns)))
     lanes = 64 // op.dtype.itemsize
     assembler.add(shifting(op.dtype.name, lanes), *parameters, cost=0.8 * len(x.columns))
     assembler.add(ending(type(op).__name__, op.dtype.name, lanes), *parameters, cost=0.2 * len(x.columns))
-    for piece in room:
-        assembler.release(piece)
+    assembler.release(*room.buffers)
     return block
 
 
@@ -190,11 +186,10 @@ def log_sum_exp(dtype: str, lanes: int) -> Kernel:
 def log_sum_exp_rule(assembler: Assembler, op: ops.LogSumExp, x: Block) -> Block:
     """In the order of the reference."""
     block = result(assembler, op)
-    room = [assembler.reserve(x.dtype.itemsize) for _ in range(3)]
-    parameters = (block.columns[0], *map(assembler.place, room), len(x.columns), *x.columns)
+    room = assembler.allocate(3, x.dtype)
+    parameters = (block.columns[0], *room.columns, len(x.columns), *x.columns)
     kernel = log_sum_exp(op.dtype.name, 64 // op.dtype.itemsize)
-    fold(assembler, "Max", x, Block((assembler.place(room[0]),), x.dtype, ()))
+    fold(assembler, "Max", x, Block(room.columns[:1], x.dtype, ()))
     assembler.add(kernel, *parameters, cost=1.0 * len(x.columns))
-    for piece in room:
-        assembler.release(piece)
+    assembler.release(*room.buffers)
     return block

@@ -28,7 +28,7 @@ from tensorml.executors.simd.addresses import (
 from tensorml.executors.simd.codes import code_sources
 from tensorml.executors.simd.index import filling
 from tensorml.executors.simd.kernel import Kernel
-from tensorml.executors.simd.machine import LINE, Assembler, Block, Parameter, Place
+from tensorml.executors.simd.machine import LINE, Assembler, Block, Parameter
 from tensorml.executors.simd.plans import Plan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
 from tensorml.executors.simd.trees import descend_all
@@ -195,7 +195,7 @@ def leaf_sum_rule(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Bloc
     return block
 
 
-Found = Iterator[tuple[int, list[Place]]]  # the first of some trees, the places of their leaves
+Found = Iterator[tuple[int, Block]]  # the first of some trees, their leaves
 
 
 def sum_columns(assembler: Assembler, op: ops.LeafSum, plan: Plan, found: Found, block: Block, size: int) -> None:
@@ -205,7 +205,7 @@ def sum_columns(assembler: Assembler, op: ops.LeafSum, plan: Plan, found: Found,
     kernel = adding(op.dtype.name, plan.index, size)
     for begin, leaves in found:
         parameters: list[Parameter] = []
-        for t, place in enumerate(leaves, begin):
+        for t, place in enumerate(leaves.columns, begin):
             held = plan.values(op.values, t, size)
             columns = block.columns if op.output is None else (block.columns[op.output[t]],)
             address = assembler.constant(held)
@@ -226,11 +226,11 @@ def sum_rows(assembler: Assembler, op: ops.LeafSum, plan: Plan, found: Found, bl
     kernel = adding_vectors(op.dtype.name, plan.index, lanes, lanes * itemsize)
     for begin, leaves in found:
         parameters: list[Parameter] = []
-        for t, place in enumerate(leaves, begin):
+        for t, place in enumerate(leaves.columns, begin):
             held = np.pad(plan.values(op.values, t, 0).T, ((0, 0), (0, width - outputs)))
             parameters += [place, assembler.constant(held)]
-        cost = len(leaves) * (1.0 + 0.5 * width // lanes)
-        assembler.add(kernel, len(leaves), width // lanes, sums, *parameters, cost=cost)
+        cost = len(leaves.columns) * (1.0 + 0.5 * width // lanes)
+        assembler.add(kernel, len(leaves.columns), width // lanes, sums, *parameters, cost=cost)
     assembler.add(spreading(op.dtype.name), outputs, width, sums, *block.columns, cost=0.5 * outputs)
     assembler.release(room)
 

@@ -12,7 +12,7 @@ from tensorml.executors.simd.addresses import LANES, load, store
 from tensorml.executors.simd.codes import code_sources, grouped_codes
 from tensorml.executors.simd.compares import any_trees, perfect_trees, stacked_trees, symmetric_trees
 from tensorml.executors.simd.kernel import Kernel
-from tensorml.executors.simd.machine import Assembler, Block, Buffer, Parameter, Place
+from tensorml.executors.simd.machine import Assembler, Block, Parameter
 from tensorml.executors.simd.plans import Plan, ValuesPlan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
 from tensorml.executors.simd.shapes import SMALL
@@ -51,41 +51,37 @@ def way_down(plan: Plan) -> tuple[Kernel, int, tuple[int, ...]]:
     return any_trees(dtype), 2 * plan.most, (plan.most,)
 
 
-def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin: int, end: int) -> list[Place]:
-    """Add the instruction that finds the leaves of some trees. Result: where they are, of each tree.
+def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin: int, end: int) -> Block:
+    """Add the instruction that finds the leaves of some trees. Result: a column of them for each tree.
 
     given: the codes and the bytes from one group of rows to the next; to a `ValuesPlan` the columns of x.
     """
-    trees, size = end - begin, np.dtype(plan.index).itemsize
-    found = assembler.reserve(trees * size)
-    leaves = [Place(found.unit + t * size) for t in range(trees)]
+    trees = end - begin
+    leaves = assembler.allocate(trees, np.dtype(plan.index))
     nodes = [assembler.constant(array) for array in plan.nodes(begin, end)]
     if isinstance(plan, ValuesPlan):
         kernel = walking_values(plan.threshold.dtype.name, plan.threshold.itemsize, int(plan.strict))
-        assembler.add(kernel, trees, *nodes, len(given), *given, *leaves, cost=plan.cost * trees)
+        assembler.add(kernel, trees, *nodes, len(given), *given, *leaves.columns, cost=plan.cost * trees)
         return leaves
     kernel, bytes_, told = way_down(plan)
     room = assembler.reserve(bytes_) if bytes_ else None
     rest = (assembler.place(room), *told) if room else ()
-    assembler.add(kernel, *given, trees, *nodes, *rest, *leaves, cost=plan.cost * trees)
+    assembler.add(kernel, *given, trees, *nodes, *rest, *leaves.columns, cost=plan.cost * trees)
     if room:
         assembler.release(room)
     return leaves
 
 
-def descend_all(
-    assembler: Assembler, op: Op, plan: Plan, blocks: tuple[Block, ...]
-) -> Iterator[tuple[int, list[Place]]]:
-    """Add codes and descents, some trees at a time: the first of these, and where their leaves are until the next."""
+def descend_all(assembler: Assembler, op: Op, plan: Plan, blocks: tuple[Block, ...]) -> Iterator[tuple[int, Block]]:
+    """Add codes and descents, some trees at a time: the first of these, and their leaves, there until the next."""
     (codes,) = op.operands
     room = None if isinstance(plan, ValuesPlan) else grouped_codes(assembler, codes, blocks)
     jump = LANES * codes.columns * codes.dtype.itemsize
     given = (assembler.place(room), jump) if room else blocks[0].columns
     for begin in range(0, plan.trees, GROUP):
-        end = min(begin + GROUP, plan.trees)
-        leaves = descend(assembler, plan, given, begin, end)
+        leaves = descend(assembler, plan, given, begin, min(begin + GROUP, plan.trees))
         yield begin, leaves
-        assembler.release(Buffer(leaves[0].unit, (end - begin) * np.dtype(plan.index).itemsize))
+        assembler.release(*leaves.buffers)
     if room:
         assembler.release(room)
 
@@ -96,7 +92,7 @@ def descend_rule(assembler: Assembler, op: ops.Descend, *blocks: Block) -> Block
     plan, block = plan_trees(op), result(assembler, op)
     for begin, found in descend_all(assembler, op, plan, blocks):
         parameters: list[Parameter] = []
-        for t, place in enumerate(found, begin):
+        for t, place in enumerate(found.columns, begin):
             parameters += [place, assembler.constant(plan.leaves(t)), block.columns[t]]
-        assembler.add(naming(plan.index), len(found), *parameters, cost=0.2 * len(found))
+        assembler.add(naming(plan.index), len(found.columns), *parameters, cost=0.2 * len(found.columns))
     return block
