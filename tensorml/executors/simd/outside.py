@@ -34,6 +34,16 @@ def turned(b: ir.IRBuilder, vectors: list[Any]) -> list[Any]:
     return vectors
 
 
+def row_at(b: ir.IRBuilder, address: Any, stride: Any, k: int, vector: ir.VectorType) -> Any:
+    """The pointer to row k of a square, of rows so many bytes apart."""
+    return b.inttoptr(b.add(address, b.mul(stride, constant(k))), vector.as_pointer())
+
+
+def column_at(b: ir.IRBuilder, places: Any, k: Any, row: Any, vector: ir.VectorType) -> Any:
+    """The pointer to column k of a square, from `row` on."""
+    return pointer(b, b.load(pointer(b, places, k, I64)), row, vector.element, vector)
+
+
 @intrinsic
 def read_square(typing: Any, source: Any, stride: Any, places: Any, row: Any, count: Any, bits: Any) -> Any:
     """Turn a square of rows into columns: the first `count` ones, whose places lie at `places`, from `row` on.
@@ -47,12 +57,10 @@ def read_square(typing: Any, source: Any, stride: Any, places: Any, row: Any, co
         begin, step, table, first, columns = arguments[:5]
         side = SIDES[size]
         vector = ir.VectorType(LLVM[name], side)
-        addresses = [b.add(begin, b.mul(step, constant(k))) for k in range(side)]
-        rows = [b.load(b.inttoptr(at, vector.as_pointer()), align=size) for at in addresses]
+        rows = [b.load(row_at(b, begin, step, k, vector), align=size) for k in range(side)]
         for k, column in enumerate(turned(b, rows)):
             with b.if_then(b.icmp_signed("<", constant(k), columns)):
-                to = pointer(b, b.load(pointer(b, table, constant(k), I64)), first, LLVM[name], vector)
-                b.store(column, to, align=size)
+                b.store(column, column_at(b, table, constant(k), first, vector), align=size)
         return context.get_dummy_value()
 
     return types.void(source, stride, places, row, count, bits), generate
@@ -74,11 +82,9 @@ def write_square(typing: Any, to: Any, stride: Any, places: Any, row: Any, count
         read = []
         for k in range(side):
             valid = b.select(b.icmp_signed("<", constant(k), columns), constant(k), constant(0))
-            place = b.load(pointer(b, table, valid, I64))
-            read.append(b.load(pointer(b, place, first, LLVM[name], vector), align=size))
+            read.append(b.load(column_at(b, table, valid, first, vector), align=size))
         for k, line in enumerate(turned(b, read)):
-            at = b.add(begin, b.mul(step, constant(k)))
-            b.store(line, b.inttoptr(at, vector.as_pointer()), align=size)
+            b.store(line, row_at(b, begin, step, k, vector), align=size)
         return context.get_dummy_value()
 
     return types.void(to, stride, places, row, count, bits), generate
