@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 
 from tensorml.executors.simd.addresses import (
     I8,
@@ -152,6 +152,21 @@ def select_leaf(typing: Any, codes: Any, offset: Any, rank: Any, leaf: Any, out:
     return types.void(codes, offset, rank, leaf, out, dtype), generate
 
 
+@njit(error_model="numpy", forceinline=True)
+def settle(group, word, pairs, others, room, dtype):
+    """What each node of a tree gives to 128 rows, its children first. Result: the address of the word behind them."""
+    for _ in range(pairs):
+        to = room + load(word, 3, "int32")
+        select_leaf(group, load(word, 0, "int32"), load(word, 1, "int32"), load(word, 2, "int32"), to, dtype)
+        word += 16
+    for _ in range(others):
+        offset, rank, to = load(word, 0, "int32"), load(word, 1, "int32"), load(word, 4, "int32")
+        left, right = room + load(word, 2, "int32"), room + load(word, 3, "int32")
+        select(group, offset, rank, left, right, room + to, dtype)
+        word += 20
+    return word
+
+
 @cache
 def any_trees(dtype: str) -> Kernel:
     """Parameters: codes, bytes from group to group, trees, the address of the nodes, room for values, leaves at most,
@@ -169,19 +184,7 @@ def any_trees(dtype: str) -> Kernel:
             pairs, others = load(node, 0, "int32"), load(node, 1, "int32")
             begin = node + 8
             for start in range(0, rows, LANES):
-                word = begin
-                for _ in range(pairs):
-                    to = room + load(word, 3, "int32")
-                    select_leaf(
-                        group, load(word, 0, "int32"), load(word, 1, "int32"), load(word, 2, "int32"), to, dtype
-                    )
-                    word += 16
-                for _ in range(others):
-                    offset, rank, to = load(word, 0, "int32"), load(word, 1, "int32"), load(word, 4, "int32")
-                    left, right = room + load(word, 2, "int32"), room + load(word, 3, "int32")
-                    select(group, offset, rank, left, right, room + to, dtype)
-                    word += 20
-                last = room + load(word, 0, "int32")
+                last = room + load(settle(group, begin, pairs, others, room, dtype), 0, "int32")
                 for r in range(LANES):
                     store(out, start + r, load(last, r, "uint8"), "uint8")
                 group += jump

@@ -59,18 +59,24 @@ def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any,
             at = b.add(first, constant(part))
             leaf = b.load(pointer(b, numbers_, at, I8, ir.VectorType(I8, lanes)), align=1)
             leaf = b.zext(leaf, whole)
-            found = [b.call(permute, [tables[k], leaf, tables[k + 1]]) for k in range(0, len(tables), 2)]
-            bit = 2 * lanes
-            while len(found) > 1:
-                masked = b.and_(leaf, ir.Constant(whole, [bit] * lanes))
-                high = b.icmp_unsigned("!=", masked, ir.Constant(whole, [0] * lanes))
-                found = [b.select(high, found[k + 1], found[k]) for k in range(0, len(found), 2)]
-                bit *= 2
             place = pointer(b, sums, at, LLVM[name], vector)
-            b.store(b.fadd(b.load(place, align=LINE), found[0]), place, align=LINE)
+            b.store(b.fadd(b.load(place, align=LINE), permuted(b, permute, tables, leaf)), place, align=LINE)
         return context.get_dummy_value()
 
     return types.void(index, table, out, row, size, dtype), generate
+
+
+def permuted(b: ir.IRBuilder, permute: Any, tables: list[Any], index: Any) -> Any:
+    """The numbers of these indices: found in each pair of vectors, then chosen among the pairs, bit by bit."""
+    kind, lanes = index.type, index.type.count
+    found = [b.call(permute, [tables[k], index, tables[k + 1]]) for k in range(0, len(tables), 2)]
+    bit = 2 * lanes
+    while len(found) > 1:
+        masked = b.and_(index, ir.Constant(kind, [bit] * lanes))
+        high = b.icmp_unsigned("!=", masked, ir.Constant(kind, [0] * lanes))
+        found = [b.select(high, found[k + 1], found[k]) for k in range(0, len(found), 2)]
+        bit *= 2
+    return found[0]
 
 
 @cache
@@ -163,7 +169,7 @@ def spreading(dtype: str) -> Kernel:
     return Kernel(kernel)
 
 
-def permuted(dtype: np.dtype, most: int) -> int:
+def size_of_tables(dtype: np.dtype, most: int) -> int:
     """The size of tables that permutes read, 0 where they do not."""
     least, largest = (32, 256) if dtype == np.float32 else (16, 128)
     size = max(least, 1 << (most - 1).bit_length())
@@ -186,7 +192,7 @@ def leaf_sum_rule(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Bloc
     plan = plan_trees(op.leaves)
     block = result(assembler, op)
     found = descend_all(assembler, op.leaves, plan, blocks)
-    size = permuted(op.dtype, plan.most) if plan.index == "uint8" else 0
+    size = size_of_tables(op.dtype, plan.most) if plan.index == "uint8" else 0
     outputs = len(op.start)
     if op.output is None and outputs > 1 and (size == 0 or outputs >= FEW):
         sum_rows(assembler, op, plan, found, block)
