@@ -1,6 +1,8 @@
 """Vectors of 64 bytes inside intrinsics: what is done to all of their numbers, as LLVM instructions.
 
-The functions of vectors are within two units in the last place where nothing else is said.
+Exponentials, logarithms and the hyperbolic tangent are here as kernels need them: in the dtype itself, within two units
+in the last place, for the arguments that `kernels` has. As operators they are in `functions`, which computes all in
+float64, and for all arguments: float32 is nearly always rounded right there, and takes twice the instructions.
 """
 
 from __future__ import annotations
