@@ -1,4 +1,4 @@
-"""From a graph to an fx GraphModule, and from that to a program."""
+"""From a graph to a module, by an fx graph, and from that to a program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from tensorml.executors.base import Executor, Program
 from tensorml.executors.torch.families import FRESH, rules
 from tensorml.executors.torch.forests import BLOCK
+from tensorml.executors.torch.modules import module_of
 from tensorml.executors.torch.rules import FEW
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops import Descend, DescendSymmetric, Finite, MatMul, Require
@@ -48,7 +49,7 @@ class TorchExecutor(Executor):
         return True
 
     def compile(self, graph: Graph) -> Program:
-        """A program that runs the graph as a GraphModule on the device."""
+        """A program that runs the graph as a module on the device."""
         module = lower(graph, eager=True).to(self.device)
         names, forward = tuple(graph.inputs), module.forward
 
@@ -159,7 +160,7 @@ class Emitter:
         return self.proxy(self.graph.call_module(name, tuple(argument.node for argument in arguments)))
 
 
-def lower(graph: Graph, *, eager: bool = False) -> fx.GraphModule:
+def lower(graph: Graph, *, eager: bool = False) -> nn.Module:
     """The graph as a module: inputs in the order of `graph.inputs`, outputs as a dict by name.
 
     eager: for Python alone, where rules may call NumPy, and the rows of an output need not lie one after the other.
@@ -176,8 +177,4 @@ def lower(graph: Graph, *, eager: bool = False) -> fx.GraphModule:
             values[op] = rules[op](op, emitter, *(values[operand] for operand in op.operands))
     outputs = {name: values[op] for name, op in graph.outputs.items()}
     emitter.graph.output({name: (x if eager else x.contiguous()).node for name, x in outputs.items()})
-    module = fx.GraphModule(emitter.root, emitter.graph)
-    module.graph.eliminate_dead_code()
-    module.delete_all_unused_submodules()
-    module.recompile()
-    return module.eval()
+    return module_of(emitter.graph, emitter.root)

@@ -16,7 +16,7 @@ from torch import nn
 
 from tensorml.errors import ArtifactError
 from tensorml.executors.base import Program
-from tensorml.executors.torchscript.program import TorchScriptExecutor, call_script, script
+from tensorml.executors.torchscript.program import TorchScriptExecutor, call_script, script, scripted
 from tensorml.frames import Schema
 from tensorml.graph import Graph
 from tensorml.model import parse
@@ -77,12 +77,12 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     for name, part in parts.items():
         container.add_module(name, part)
     share_buffers(container)
-    scripted = torch.jit.script(container)
+    module = scripted(container)
     for method, kinds in methods.items():
-        scripted.define(method_source(method, method, kinds))
+        module.define(method_source(method, method, kinds))
     first = next((name for name in FIRST if name in methods), next(iter(methods)))
-    scripted.define(method_source("forward", first, methods[first]))
-    scripted.eval()
+    module.define(method_source("forward", first, methods[first]))
+    module.eval()
     facts["methods"] = {method: next(iter(kinds.values())) for method, kinds in methods.items()}
     facts["decodings"] = [
         {name: pack(vars(decoding(op))) for name, op in graphs[schema].outputs.items()} for schema in uniform
@@ -90,7 +90,7 @@ def write(path: Path, graphs: Mapping[Schema, Graph], facts: dict[str, Any]) -> 
     facts["labels"] = labels_by_output(uniform, graphs)
     facts["schemas"] = [packed for packed, schema in zip(facts["schemas"], graphs, strict=True) if schema in uniform]
     buffer = io.BytesIO()  # to a file, torch would name the archive's folder after the file's temporary name
-    torch.jit.save(scripted, buffer, _extra_files={HEADER: json.dumps(facts)})
+    torch.jit.save(module, buffer, _extra_files={HEADER: json.dumps(facts)})
     path.write_bytes(buffer.getbuffer())
 
 

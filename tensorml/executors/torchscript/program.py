@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from tensorml.errors import InputError
 from tensorml.executors.base import Program
 from tensorml.executors.torch.program import TorchExecutor, call, lower
 from tensorml.graph import Graph
+
+_SCRIPTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,13 @@ class TorchScriptExecutor(TorchExecutor):
 
 def script(graph: Graph) -> torch.jit.ScriptModule:
     """The graph as TorchScript of standard operators: inputs in the order of `graph.inputs`, outputs by name."""
-    module = lower(graph)
-    setattr(type(module), "__init__", _no_attributes)  # noqa: B010 (each GraphModule has a class of its own)
-    return torch.jit.script(module)
+    return scripted(lower(graph))
 
 
-def _no_attributes(self: Any) -> None:
-    """Stands in for GraphModule's constructor, in whose source torch.jit.script finds an annotation to warn of."""
+def scripted(module: nn.Module) -> torch.jit.ScriptModule:
+    """The module as TorchScript. One thread at a time: torch compiles the methods of a class once for all modules."""
+    with _SCRIPTING:
+        return torch.jit.script(module)
 
 
 def call_script(module: Any, inputs: list[Any], device: str) -> dict[str, Any]:
