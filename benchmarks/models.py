@@ -309,7 +309,9 @@ def kept(name: str, make: Callable[[], Any]) -> Any:
 
 
 def threaded(model: Any) -> Any:
-    """The model, which may use as many threads as everyone."""
+    """The model, which may use as many threads as everyone, and not as many as when it was fitted."""
+    if isinstance(model, KMeans):
+        model._n_threads = THREADS
     return model.set_params(n_jobs=THREADS) if "n_jobs" in model.get_params(deep=False) else model
 
 

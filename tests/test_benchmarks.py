@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 
 from benchmarks.cold import ColdStart
 from benchmarks.comparison import Comparison, compare
 from benchmarks.cuda import bandwidth_share
-from benchmarks.models import CASES, Case
+from benchmarks.models import CASES, Case, load
 from benchmarks.peers import (
     CUDA,
     HUMMINGBIRD,
@@ -331,6 +333,42 @@ def test_another_folder_leaves_the_docs_and_the_readme_alone(tmp_path: Path) -> 
     assert (part.readme, part.output, part.kept) == (None, tmp_path, tmp_path / RESULTS)
     whole = arguments([])
     assert (whole.readme, whole.output) == (ROOT / "README.md", DOCS)
+
+
+def test_a_kept_model_has_the_threads_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = replace(CASES["KMeans"], fit_rows=200)
+    forest = Case("a forest", "forests", lambda: RandomForestClassifier(2, random_state=0), fit_rows=200)
+    for threads in (1, 3):
+        monkeypatch.setattr("benchmarks.models.THREADS", threads)
+        assert load(clusters)._n_threads == threads
+        assert load(forest).n_jobs == threads
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: RandomForestClassifier(2, random_state=0), lambda: IsolationForest(n_estimators=2)]
+)
+def test_a_forest_of_scikit_learn_predicts_rows_with_all_threads_and_a_row_with_one(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import joblib
+
+    used: list[int] = []
+    call = joblib.Parallel.__call__
+
+    def spy(self: joblib.Parallel, iterable: Any) -> Any:
+        used.append(joblib.effective_n_jobs(self.n_jobs))
+        return call(self, iterable)
+
+    monkeypatch.setattr("benchmarks.models.THREADS", 2)
+    monkeypatch.setattr("benchmarks.peers.THREADS", 2)
+    method = "predict_proba" if isinstance(make(), RandomForestClassifier) else "score_samples"
+    case = Case("a forest", "forests", make, method, fit_rows=200)
+    monkeypatch.setattr(joblib.Parallel, "__call__", spy)
+    model = load(case)
+    used.clear()
+    predict, x = source_call(case, model, case.features(2)), case.features(2)
+    assert np.array_equal(predict(x)[:1], predict(x[:1]))
+    assert used == [2, 1]
 
 
 def test_what_is_not_made_to_be_fast_takes_part_on_request_alone() -> None:
