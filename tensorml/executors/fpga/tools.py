@@ -32,17 +32,13 @@ class Tool:
     version: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(
-        self, *arguments: str | Path, folder: Path | None = None, watch: Callable[[str], object] | None = None
-    ) -> str:
-        """What the program prints, on both streams, when run in a folder; each line is also given to `watch`, at once.
+    def run(self, *arguments: str | Path, folder: Path | None = None) -> str:
+        """What the program prints, on both streams, when run in a folder.
 
-        Raises CircuitError with the last lines that it printed if it fails.
+        Raises CircuitError with what it said if it fails.
         """
-        command = [*self.command, *map(str, arguments)]
-        lines: list[str] = []
-        with subprocess.Popen(
-            command,
+        done = subprocess.run(
+            [*self.command, *map(str, arguments)],
             cwd=folder,
             env=os.environ | dict(self.environment),
             stdin=subprocess.DEVNULL,
@@ -50,14 +46,11 @@ class Tool:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-        ) as process:
-            for line in process.stdout or ():
-                lines.append(line)
-                if watch is not None:
-                    watch(line.rstrip("\n"))
-        if process.returncode:
-            raise CircuitError(failure(self.name, process.returncode, lines))
-        return "".join(lines)
+            check=False,
+        )
+        if done.returncode:
+            raise CircuitError(failure(self.name, done.returncode, done.stdout.splitlines(keepends=True)))
+        return done.stdout
 
 
 def failure(name: str, status: int, lines: list[str]) -> str:

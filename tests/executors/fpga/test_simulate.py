@@ -225,10 +225,10 @@ def test_a_tool_of_the_path_is_used_where_the_package_is_missing(monkeypatch, tm
     assert yosys.run("-V") == "Yosys\n"
 
 
-def test_the_lines_of_a_tool_are_seen_as_they_come():
+def test_a_tool_that_fails_is_named_with_what_it_said_last():
     python = tools.Tool("python", (sys.executable,), "")
-    seen: list[str] = []
-    assert python.run("-c", "print('a'); print('b')", watch=seen.append) == "a\nb\n"
-    assert seen == ["a", "b"]
-    with pytest.raises(CircuitError, match="python failed with status 3:\nlast words"):
+    assert python.run("-c", "print('a'); print('b')") == "a\nb\n"
+    with pytest.raises(CircuitError, match=r"^python failed with status 3:\nlast words$"):
         python.run("-c", "import sys; print('last words'); sys.exit(3)")
+    with pytest.raises(CircuitError, match=r"^python failed with status 1:\nError: this$"):
+        python.run("-c", "print('a\\nError: this\\nb'); raise SystemExit(1)")
