@@ -100,3 +100,21 @@ class WeightedMedian(RowOp):
         reached = np.cumsum(self.weights[order], axis=1)
         place = (reached >= 0.5 * reached[:, -1:]).argmax(axis=1)
         return np.take_along_axis(x, np.take_along_axis(order, place[:, None], axis=1), axis=1)
+
+
+class Median(Op):
+    """The median of each row: of an even number of elements the mean of the middle two. x: float [N, C]; [N, 1]."""
+
+    x: Op
+
+    def infer(self) -> TensorType:
+        if len(self.x.shape) != 2 or self.x.columns == 0 or self.x.dtype.kind != "f":
+            raise GraphTypeError(f"Median takes [N, C] of floats, not {self.x.type}")
+        return TensorType((self.x.shape[0], 1), self.x.dtype)
+
+    def scratch_bytes(self) -> int:
+        """The sorted row."""
+        return 3 * self.x.type.row_bytes()
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return np.median(operands[0], axis=1, keepdims=True).astype(self.dtype)

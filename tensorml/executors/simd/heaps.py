@@ -104,7 +104,7 @@ def tied(near, last):
 
 @njit(error_model="numpy", forceinline=True)
 def node_distance(p, node, kind):
-    """A lower bound of the distances from a row to a node's points. See `ops.distance.node_distances`."""
+    """A lower bound of the distances from a row to a node's points. See `ops.nearest.node_distances`."""
     features, row = word(p, FEATURES), word(p, ROW)
     low = word(p, BOUND) + 16 * node * features
     total = 0.0

@@ -215,7 +215,7 @@ def log_softmax(op: ops.LogSoftmax, emitter: Emitter, x: Proxy) -> Proxy:
     return x.log_softmax(dim=1) if op.columns >= MANY else x.t().contiguous().log_softmax(dim=0).t()
 
 
-class Median(nn.Module):
+class WeightedMedian(nn.Module):
     """The element at which the weights up to it reach half of all, in each row."""
 
     def forward(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -229,7 +229,24 @@ class Median(nn.Module):
 @rules.rule(ops.WeightedMedian)
 def weighted_median(op: ops.WeightedMedian, emitter: Emitter, x: Proxy) -> Proxy:
     """A stable sort, and the sums of weights in its order."""
-    return emitter.call(Median(), x, emitter.constant(op.weights))
+    return emitter.call(WeightedMedian(), x, emitter.constant(op.weights))
+
+
+class Median(nn.Module):
+    """The median of each row."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, C]; result: [N, 1]."""
+        ordered, half = x.sort(dim=1)[0], x.size(1) // 2
+        if x.size(1) % 2 == 1:
+            return ordered[:, half : half + 1]
+        return (ordered[:, half - 1 : half] + ordered[:, half : half + 1]) / 2
+
+
+@rules.rule(ops.Median)
+def median(op: ops.Median, emitter: Emitter, x: Proxy) -> Proxy:
+    """A sort, and the middle."""
+    return emitter.call(Median(), x)
 
 
 @rules.rule(ops.Columns)
