@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, leaf_ranges
-from tensorml.executors.fpga.split import Ranges, Split, meaning, measured, split
+from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 
 FEWEST, MOST = 2, 24
 SAMPLE = 4096  # calibration rows that errors are measured on
+
+APART = ("predict", "transform")  # outputs whose columns have units of their own
+DECISIONS = (
+    ops.ArgMax,
+    ops.Less,
+    ops.LessOrEqual,
+    ops.Greater,
+    ops.GreaterOrEqual,
+    ops.Equal,
+    ops.WeightedMedian,
+)
 
 Rows = Mapping[str, np.ndarray]
 
@@ -27,7 +39,9 @@ class FixedPoint:
     bits: of weights, of what leaves hold and of values that are passed on, at most; None: the fewest with which the
         results are accurate enough. Sums keep all bits that they need; nothing overflows inside the circuit.
     accuracy: the largest error of a result, relative to the range that the result has (over the calibration rows; over
-        what the trees can give if there are none), and the largest share of calibration rows whose label changes.
+        what the trees can give if there are none), and the largest share of calibration rows whose label changes, or
+        whose result is further away because a label or a comparison is behind it (votes). A logarithm is as accurate
+        as what it is of. Predictions and transformed values have a range for each column, others one for all.
     outside: what becomes of values outside the range that the calibration rows have, as far as the bits for these do
         not hold them: "saturate" takes the nearest that they hold, and counts, "refuse" raises InputError.
     """
@@ -47,10 +61,11 @@ class FixedPoint:
 
 @dataclass(frozen=True)
 class Loss:
-    """What fixed point costs. error: the largest error of a result, in the result's own unit, and relative to its range.
+    """What fixed point costs.
 
-    rows: calibration rows that it was measured on; 0: it is a bound for all rows. labels: the share of these rows of
-    which a label, or another integer that the host makes of the results, is another one.
+    error: the largest error of a result, in the result's own unit; relative: to the result's range. rows: calibration
+    rows that it was measured on; 0: it is a bound for all rows. labels: the share of these rows of which a label is
+    another one, or a result that is made of labels or comparisons.
     """
 
     error: float
@@ -64,20 +79,36 @@ class Loss:
         return max(self.relative, self.labels)
 
 
-def fit(graph: Graph, policy: FixedPoint, rows: Rows | None) -> tuple[Split, Loss]:
+def fit(graph: Graph, policy: FixedPoint, rows: Rows | None, bits: int | None = None) -> tuple[Split, Loss]:
     """The graph in fixed point with the fewest bits that are accurate enough, or those that the policy says.
 
-    Raises DoesNotFit if there is nothing for a circuit, or no number of bits is enough.
+    bits: these, if they are accurate enough. Raises DoesNotFit if there is nothing for a circuit, or no number of bits
+    is enough.
     """
     ranges = unknown if rows is None else measured(graph, rows)
+    oracle = None if rows is None else Oracle(graph, some(rows))
     if policy.bits is not None:
         found = split(graph, policy.bits, ranges)
-        return found, loss(found, rows)
-    enough = fewest(lambda bits: loss(split(graph, bits, ranges), rows).worst <= policy.accuracy)
+        return found, loss(found, oracle)
+    tried: dict[int, tuple[Split, Loss]] = {}
+
+    def accurate(bits: int) -> bool:
+        found = split(graph, bits, ranges)
+        tried[bits] = found, loss(found, oracle)
+        return tried[bits][1].worst <= policy.accuracy
+
+    enough = fewest(accurate) if bits is None else bits if accurate(bits) else None
     if enough is None:
         raise DoesNotFit(f"{MOST} bits do not bring the error below {policy.accuracy:g} of the range of the results")
-    found = split(graph, enough, ranges)
-    return found, loss(found, rows)
+    return tried[enough]
+
+
+def some(rows: Rows) -> Rows:
+    """Rows evenly apart, at most SAMPLE of them."""
+    count = max((len(value) for value in rows.values()), default=0)
+    return (
+        rows if count <= SAMPLE else {name: x[np.linspace(0, count - 1, SAMPLE, dtype=int)] for name, x in rows.items()}
+    )
 
 
 def fewest(enough: Callable[[int], bool]) -> int | None:
@@ -102,36 +133,99 @@ class NoRows(DoesNotFit):
     """Raised for a model whose inputs become fixed point, without rows to see their ranges from."""
 
 
-def loss(found: Split, rows: Rows | None) -> Loss:
-    """What the exits lose: measured on rows, else as a bound."""
-    if rows is None:
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """What a graph gives for some rows, each value computed once."""
+
+    graph: Graph
+    rows: Rows
+    known: dict[Op, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are."""
+        return max((len(value) for value in self.rows.values()), default=0)
+
+    def values(self, ops: Iterable[Op]) -> list[np.ndarray]:
+        """The values of some operators of the graph."""
+        ops = list(ops)
+        missing = {str(i): op for i, op in enumerate(ops) if op not in self.known}
+        if missing:
+            found = evaluate(Graph(missing), self.rows)
+            self.known.update((op, found[name]) for name, op in missing.items())
+        return [self.known[op] for op in ops]
+
+
+def loss(found: Split, oracle: Oracle | None) -> Loss:
+    """What the circuit's results and the outputs lose: measured on rows, else as a bound on the circuit's results."""
+    if oracle is None:
         losses = [bound(op, fixed) for op, fixed in found.exits.items()]
         return max(losses, key=lambda lost: lost.relative)
-    exact = evaluate(Graph({str(i): op for i, op in enumerate(found.exits)}), rows)
-    given = {str(i): meaning(fixed, fixed.op, op) for i, (op, fixed) in enumerate(found.exits.items())}
-    close = evaluate(Graph(given), rows)
-    worst = max((_difference(exact[name], close[name]) for name in exact), key=lambda lost: lost.relative)
-    return replace(worst, labels=changed(found, rows))
+    seen = {op: name for name, out in found.source.outputs.items() for op in observed(out, found.exits)}
+    watched = [*found.exits, *(op for op in seen if op not in found.exits)]
+    given = {op: meaning(fixed, fixed.op, op) for op, fixed in found.exits.items()}
+    close = Graph({str(i): op for i, op in enumerate(watched)}).rewrite(lambda _: None, given)
+    values = evaluate(close, oracle.rows)
+    losses = [
+        difference(exact, values[str(i)], seen.get(op, "").partition("(")[0] in APART, decided(op, found.exits))
+        for i, (op, exact) in enumerate(zip(watched, oracle.values(watched), strict=True))
+    ]
+    worst = max(losses, key=lambda lost: lost.relative)
+    return replace(worst, rows=oracle.count, labels=max(lost.labels for lost in losses))
 
 
-def changed(found: Split, rows: Rows) -> float:
-    """The largest share of rows in which an output of integers is another one than the source's."""
-    names = [name for name, op in found.source.outputs.items() if op.dtype.kind in "iub"]
-    if not names:
-        return 0.0
-    exact, close = (evaluate(graph.select(*names), rows) for graph in (found.source, found.whole))
-    differ = ((exact[name] != close[name]).reshape(len(exact[name]), -1) for name in names)
-    return max(float(d.any(axis=1).mean()) if len(d) else 0.0 for d in differ)
+def observed(output: Op, exits: Iterable[Op]) -> list[Op]:
+    """What an output is compared by: itself, or what its logarithms are of."""
+    logs = [op for op in late(output, exits) if isinstance(op, ops.Log)]
+    return [log.operands[0] for log in logs] or [output]
 
 
-def _difference(exact: np.ndarray, close: np.ndarray) -> Loss:
-    exact = exact.astype(np.float64)
-    error = float(np.abs(exact - close).max(initial=0))
-    return Loss(error, _relative(error, float(np.ptp(exact)) if exact.size else 0.0), len(exact))
+def late(output: Op, exits: Iterable[Op]) -> list[Op]:
+    """What is computed from the exits, on the way to an output."""
+    found: dict[Op, None] = dict.fromkeys(exits)
+    for op in Graph({"": output}).order:
+        if op not in found and any(o in found for o in op.operands):
+            found[op] = None
+    return [op for op in Graph({"": output}).order if op in found and op not in exits]
 
 
-def _relative(error: float, spread: float) -> float:
-    return 0.0 if error == 0 else error / spread if spread > 0 else np.inf
+def decided(op: Op, exits: Iterable[Op]) -> bool:
+    """Whether a value is made of labels or comparisons, so that the least error may move it far."""
+    return op.dtype.kind in "iub" or any(isinstance(o, DECISIONS) for o in late(op, exits))
+
+
+def difference(exact: np.ndarray, close: np.ndarray, apart: bool, decided: bool) -> Loss:
+    """What is lost of one value. apart: each column has a range of its own. decided: rows that are off are counted."""
+    rows = len(exact)
+    if not exact.size:
+        return Loss(0.0, 0.0, rows)
+    if exact.dtype.kind in "iub":
+        return Loss(0.0, 0.0, rows, float((exact != close).reshape(rows, -1).any(axis=1).mean()))
+    rounding = 8 * float(np.finfo(exact.dtype).eps)
+    exact, close = (value.reshape(rows, -1).astype(np.float64) for value in (exact, close))
+    with np.errstate(all="ignore"):
+        alike = (
+            (exact == close) | (np.isnan(exact) & np.isnan(close)) | (np.abs(exact - close) <= rounding * np.abs(exact))
+        )
+        error = np.where(alike, 0.0, np.nan_to_num(np.abs(exact - close), nan=np.inf))
+        spread = spans(exact) if apart else spans(exact.reshape(-1, 1))
+        relative = np.where(error > 0, error / spread, 0.0).max(axis=1)
+    if decided:
+        return Loss(0.0, 0.0, rows, share(relative))
+    return Loss(float(error.max()), float(relative.max()), rows)
+
+
+def spans(values: np.ndarray) -> np.ndarray:
+    """The range of what is finite in each column; the value itself where there is only one."""
+    finite = np.isfinite(values)
+    high, low = np.where(finite, values, -np.inf).max(axis=0), np.where(finite, values, np.inf).min(axis=0)
+    return np.where(high > low, high - low, np.abs(high))
+
+
+def share(off: np.ndarray) -> float:
+    """The least number such that no more than this share of the values is above it: the distance of Ky Fan."""
+    above = np.arange(len(off)) / len(off)
+    return float(np.maximum(np.sort(off)[::-1], above).min())
 
 
 def bound(op: Op, fixed: Fixed) -> Loss:
@@ -139,7 +233,7 @@ def bound(op: Op, fixed: Fixed) -> Loss:
     if fixed.integers:
         return Loss(0.0, 0.0, 0)
     while isinstance(op, ops.Add | ops.Sub | ops.Reshape | ops.Cast):
-        op = next(o for o in op.operands if not o.operands == () or o.type.batched)
+        op = next(o for o in op.operands if o.operands or o.type.batched)
     integers = fixed.op
     while isinstance(integers, ops.Reshape):
         integers = integers.x
@@ -151,4 +245,4 @@ def bound(op: Op, fixed: Fixed) -> Loss:
         above = values[part] - values[part].min(0)
         spread += float(above.max(initial=0))
         error += float(np.abs(integers.values[part] * step - above).max(initial=0))
-    return Loss(error, _relative(error, spread), 0)
+    return Loss(error, error / spread if error else 0.0, 0)

@@ -31,11 +31,25 @@ def _decomposed(op: Op) -> Op | None:
             for _ in range(int(op.degree) - 1):
                 power = power * base
             return power @ op.coef
+        case ops.Where(condition=ops.Less(x=x, y=Const() as bound), x=Const() as low, y=y) if limits(x, y, bound, low):
+            return ops.Max(x, bound)
+        case ops.Where(condition=ops.Greater(x=x, y=Const() as bound), x=Const() as high, y=y) if limits(
+            x, y, bound, high
+        ):
+            return ops.Min(x, bound)
+        case ops.LeafSum(leaves=ops.Cast(x=ops.Add(x=x, y=Const(value=first))), output=None):
+            sizes = tuple(int(s) for s in np.diff([*first.reshape(-1), len(op.values)]))
+            return ops.OneHot(x, sizes, op.dtype) @ op.values + op.start
     return None
 
 
+def limits(x: Op, y: Op, bound: Const, other: Const) -> bool:
+    """Whether a choice between x and a constant is the larger or the smaller one of both."""
+    return x is y and bound.value.size == 1 and np.array_equal(bound.value, other.value)
+
+
 def affine(op: ops.KernelExpansion) -> Op:
-    """gamma x y + coef0."""
+    """The products with the table, scaled: gamma x y + coef0."""
     return op.x @ (op.y.T * op.dtype.type(op.gamma)) + op.dtype.type(op.coef0)
 
 

@@ -45,7 +45,7 @@ class Fixed:
         return max((width(int(a), int(b)) for a, b in zip(self.low, self.high, strict=True)), default=0)
 
 
-class DoesNotFit(Exception):
+class DoesNotFit(Exception):  # noqa: N818 - says what, as an answer
     """Raised by a rule for what has no integers in this form; the operator stays on the host."""
 
 
@@ -68,14 +68,19 @@ def width(low: int, high: int) -> int:
 
 def exact(op: Op, low: Any, high: Any) -> Fixed:
     """Integers that mean themselves."""
-    columns = int(np.prod([int(d) for d in op.shape[1:]]))
-    one, zero = np.ones(columns), np.zeros(columns)
-    return Fixed(op, *(np.broadcast_to(np.asarray(b, np.int64), columns) for b in (low, high)), one, zero)
+    columns = int(np.prod(row_shape(op)))
+    low, high = (np.broadcast_to(np.asarray(b, np.int64), columns) for b in (low, high))
+    return Fixed(op, low, high, np.ones(columns), np.zeros(columns))
+
+
+def row_shape(op: Op) -> tuple[int, ...]:
+    """The shape of a row."""
+    return tuple(int(d) for d in op.shape[1:])
 
 
 def constant(value: np.ndarray, like: Fixed) -> np.ndarray:
     """A constant operand, for each column of the other one."""
-    shape = tuple(int(d) for d in like.op.shape[1:])
+    shape = row_shape(like.op)
     if value.ndim > len(shape) and value.shape[0] != 1:
         raise DoesNotFit("a constant for each row")
     flat = value.reshape(value.shape[-len(shape) :] if shape else ())
@@ -115,8 +120,17 @@ def concat(op: ops.Concat, bits: int, *parts: Fixed | np.ndarray) -> Fixed:
     fixed = [p for p in parts if isinstance(p, Fixed)]
     if len(fixed) != len(parts):
         raise DoesNotFit("columns that are constant")
-    joined = (np.concatenate(arrays) for arrays in zip(*((p.low, p.high, p.step, p.offset) for p in fixed)))
-    return Fixed(ops.concat([p.op for p in fixed]), *joined)
+    arrays = zip(*((p.low, p.high, p.step, p.offset) for p in fixed), strict=True)
+    return Fixed(ops.concat([p.op for p in fixed]), *(np.concatenate(a) for a in arrays))
+
+
+@rule(ops.Fill)
+def fill(op: ops.Fill, bits: int, like: Fixed) -> Fixed:
+    """A column of zeros, whose offset is the value."""
+    if op.dtype.kind != "f":
+        raise DoesNotFit(f"{op}")
+    zero = exact(ops.Fill(like.op, op.shape_, 0, np.dtype(np.int64)), 0, 0)
+    return replace(zero, step=np.zeros(len(zero.low)), offset=np.full(len(zero.low), float(op.value)))
 
 
 @rule(ops.Neg)
@@ -215,7 +229,7 @@ def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
     """A table of the function, read at the integer; the arguments end where it no longer changes by a step."""
     flat = (bits + 1) * math.log(2)
     x = limited(centred(upright(x)), -flat, np.inf if isinstance(op, ops.Exp) else flat)
-    x = narrowed(x, min(bits + 2, TABLE_BITS))
+    x = alike(x, min(bits + 2, TABLE_BITS))
     low, high = int(x.low.min()), int(x.high.max())
     if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
         raise DoesNotFit("a function of columns of different steps")
@@ -223,7 +237,7 @@ def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
     value = op.reference(argument)
     step = power_of_two(np.abs(value).max(), bits)
     table = np.floor(value / step + 0.5).astype(np.int64)
-    index = ops.Sub(x.op, Const(np.int64(low)))
+    index = ops.Sub(x.op, Const(np.array(low)))
     count = len(x.low)
     return Fixed(
         ops.Take(Const(table), index),
@@ -301,7 +315,7 @@ def power_of_two(largest: float, bits: int) -> float:
 
 
 def weigh(x: Fixed, weights: np.ndarray, bits: int) -> Fixed:
-    """x @ weights: the steps of x go into the weights, which then become integers. weights: float64 [F, C]."""
+    """The product x @ weights: the steps of x go into the weights, made integers. weights: float64 [F, C]."""
     scaled = x.step[:, None] * weights
     sizes = np.unique(np.abs(scaled[scaled != 0]))
     alike = len(sizes) == 1 or (len(sizes) > 1 and np.ptp(sizes) <= 1e-12 * sizes[0])
@@ -312,6 +326,8 @@ def weigh(x: Fixed, weights: np.ndarray, bits: int) -> Fixed:
     high = x.high @ positive + x.low @ negative
     reach = np.maximum(np.abs(x.low), np.abs(x.high)).astype(np.float64) @ np.abs(whole).astype(np.float64)
     if reach.max(initial=0) >= 2.0**MOST_BITS:
+        if x.bits > bits:
+            return weigh(narrowed(x, bits), weights, bits)
         raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
     offset = x.offset @ weights
     return Fixed(ops.WeightedSum(x.op, whole), low, high, np.full(len(low), step), offset)
@@ -325,7 +341,7 @@ def upright(x: Fixed) -> Fixed:
         return x
     sign = np.sign(x.step).astype(np.int64)
     ends = np.stack([x.low * sign, x.high * sign])
-    op = ops.Mul(x.op, Const(sign.reshape(x.op.shape[1:])))  # pyright: ignore[reportArgumentType]
+    op = ops.Mul(x.op, Const(sign.reshape(row_shape(x.op))))
     return Fixed(op, ends.min(0), ends.max(0), step, x.offset)
 
 
@@ -338,7 +354,7 @@ def centred(x: Fixed) -> Fixed:
     if np.abs(added).max() >= 2.0**MOST_BITS / 4:
         raise DoesNotFit(f"constants of more than {MOST_BITS - 2} bits")
     whole = added.astype(np.int64)
-    op = ops.Add(x.op, Const(whole.reshape(x.op.shape[1:])))  # pyright: ignore[reportArgumentType]
+    op = ops.Add(x.op, Const(whole.reshape(row_shape(x.op))))
     return Fixed(op, x.low + whole, x.high + whole, x.step, np.zeros(len(whole)))
 
 
@@ -353,8 +369,24 @@ def limited(x: Fixed, least: float, most: float) -> Fixed:
 
 
 def narrowed(x: Fixed, bits: int) -> Fixed:
-    """With so many bits in the widest column: the lowest ones are rounded away."""
-    shift = x.bits - bits
+    """With so many bits in each column at most: the lowest ones are rounded away."""
+    widths = np.array([width(int(a), int(b)) for a, b in zip(x.low, x.high, strict=True)])
+    shifts = np.maximum(widths - bits, 0)
+    if len(x.op.shape) != 2 or not np.ptp(shifts):
+        return shifted(x, int(shifts.max(initial=0)))
+    places = [np.flatnonzero(shifts == shift) for shift in np.unique(shifts)]
+    parts = [shifted(columns(ops.Columns(x.op, p), bits, x), int(shifts[p[0]])) for p in places]
+    together = concat(x.op, bits, *parts)
+    return columns(ops.Columns(together.op, np.argsort(np.concatenate(places))), bits, together)
+
+
+def alike(x: Fixed, bits: int) -> Fixed:
+    """With so many bits in the widest column: as many of the lowest ones are rounded away in all."""
+    return shifted(x, x.bits - bits)
+
+
+def shifted(x: Fixed, shift: int) -> Fixed:
+    """Without so many of the lowest bits, which are rounded away."""
     if shift <= 0:
         return x
     low, high = (np.asarray((b + (1 << shift - 1)) >> shift) for b in (x.low, x.high))

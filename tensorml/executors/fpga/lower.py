@@ -62,6 +62,12 @@ def chosen(op: ops.Columns, design: Design, x: Columns) -> Columns:
     return [x[i] for i in op.indices]
 
 
+@rules.rule(ops.Fill)
+def filled(op: ops.Fill, design: Design, like: Columns) -> Columns:
+    """Constants."""
+    return [number(int(op.value))] * int(np.prod(op.shape_))
+
+
 @rules.rule(ops.Concat)
 def joined(op: ops.Concat, design: Design, *parts: Columns) -> Columns:
     """Wires."""

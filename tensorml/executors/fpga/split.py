@@ -96,7 +96,9 @@ def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
             raise DoesNotFit(f"{what} that a circuit computes")
         values: dict[Op, Fixed] = {}
         entrances: dict[Op, Entrance] = {}
-        failed = next((op for op in graph.order if op in inside and not _place(op, bits, values, entrances, ranges)), None)
+        failed = next(
+            (op for op in graph.order if op in inside and not _place(op, bits, values, entrances, ranges)), None
+        )
         if failed is None:
             break
         refused.add(failed)
@@ -142,17 +144,20 @@ def wanted(graph: Graph, inside: set[Op]) -> set[Op]:
     """Of these operators the heavy ones, those that others of them need, and sums of what heavy ones give."""
     worth: set[Op] = set()
     for op in graph.order:
-        if op in inside and (type(op) in HEAVY or isinstance(op, LINEAR) and any(o in worth for o in op.operands)):
+        if op in inside and (type(op) in HEAVY or (isinstance(op, LINEAR) and any(o in worth for o in op.operands))):
             worth.add(op)
-    needed: set[Op] = set()
+    used: set[Op] = set()
     for op in reversed(graph.order):
-        if op in inside and (op in needed or type(op) in HEAVY or (isinstance(op, ops.Add | ops.Sub) and op in worth)):
-            needed.update({op, *op.operands})
-    return inside & needed
+        if op in inside and (op in used or type(op) in HEAVY or (isinstance(op, ops.Add | ops.Sub) and op in worth)):
+            used.update({op, *op.operands})
+    return inside & used
 
 
 def early(graph: Graph, inside: set[Op]) -> set[Op]:
-    """Those of these operators that need nothing which the host makes from results of the others."""
+    """Those of these operators that need nothing which the host makes from results of the others; or the later ones.
+
+    The later ones stay instead if they are more work than those that the host needs for them.
+    """
     reached: set[Op] = set()
     late: set[Op] = set()
     for op in graph.order:
@@ -160,7 +165,37 @@ def early(graph: Graph, inside: set[Op]) -> set[Op]:
             late.add(op)
         if op in inside or any(o in reached for o in op.operands):
             reached.add(op)
-    return inside - late
+    first = needed(graph, inside, late & inside)
+    return inside - (first if work(late & inside) > work(first) else late)
+
+
+def needed(graph: Graph, inside: set[Op], late: set[Op]) -> set[Op]:
+    """The operators of the circuit that the host needs for these later ones, and what they are computed from."""
+    between: set[Op] = set()  # the host's, on the way to late ones
+    found: set[Op] = set()
+    for op in reversed(graph.order):
+        if op in found or op in between:
+            between.update(o for o in op.operands if o not in inside and op in between)
+            found.update(o for o in op.operands if o in inside)
+        elif op in late:
+            between.update(o for o in op.operands if o not in inside)
+    return found - late
+
+
+def work(operators: set[Op]) -> int:
+    """About how many products and compares they are."""
+    total = 0
+    for op in operators:
+        match op:
+            case ops.MatMul():
+                total += op.operands[0].columns * op.columns
+            case ops.Descend() | ops.DescendSymmetric():
+                total += len(op.column)
+            case ops.LeafSum():
+                total += op.values.size
+            case _ if type(op) in HEAVY:
+                total += int(np.prod([int(d) for d in op.shape[1:]]))
+    return total
 
 
 def exactly(graph: Graph) -> set[Op]:
@@ -180,8 +215,12 @@ def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
         return Entrance(whole, exact(whole, low, high))
     if op.dtype.kind != "f" or len(op.shape) != 2:
         raise DoesNotFit(f"{op} does not go into a circuit")
+    if one_bit(op):
+        whole = ops.cast(op, np.int64)
+        return Entrance(whole, exact(whole, 0, 1))
     least, most = ranges(op)
-    middle = np.where(np.minimum(np.abs(least), np.abs(most)) > most - least, (least + most) / 2, 0.0)
+    far = (np.minimum(np.abs(least), np.abs(most)) > most - least) & (most > least)
+    middle = np.where(far, (least + most) / 2, 0.0)
     step = np.array([power_of_two(float(v), bits) for v in np.maximum(np.abs(least - middle), np.abs(most - middle))])
     middle = np.floor(middle / step + 0.5) * step
     moved = ops.Sub(ops.cast(op, np.float64), Const(middle)) if middle.any() else op
@@ -189,6 +228,22 @@ def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
     low, high = np.where(negative, -(2 ** (bits - 1)), 0), np.full(len(step), 2 ** (bits - 1) - 1)
     whole = ops.Quantize(moved, step)
     return Entrance(whole, Fixed(ops.Saturate(whole, low, high), low, high, step, middle))
+
+
+def one_bit(op: Op) -> bool:
+    """Whether all values are 0 or 1."""
+    match op:
+        case ops.OneHot():
+            return True
+        case ops.Cast():
+            return op.x.dtype.kind == "b" or one_bit(op.x)
+        case ops.Columns() | ops.Reshape():
+            return one_bit(op.x)
+        case ops.Finite() | ops.Require():
+            return one_bit(op.operands[0])
+        case ops.Concat():
+            return all(one_bit(part) for part in op.parts)
+    return False
 
 
 def code_range(op: Op) -> tuple[np.ndarray, np.ndarray]:
