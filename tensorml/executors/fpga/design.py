@@ -72,6 +72,7 @@ class Design:
         self.stages: dict[int, Stage] = defaultdict(Stage)
         self.wires: list[tuple[Signal, str]] = []
         self.tables: dict[tuple[int, ...], str] = {}
+        self.counters: dict[tuple[int, int], str] = {}
         self.counts: Counter[tuple[str, int]] = Counter()
         self._names: Counter[str] = Counter()
         self._known: dict[tuple[str, int], Signal] = {}
@@ -166,7 +167,7 @@ class Design:
         return self.sum(stem, note, [*level, number(fixed)])
 
     def product(self, stem: str, note: str, x: Signal, y: Signal) -> Signal:
-        """x * y."""
+        """The product x * y."""
         x, y = (y, x) if x.constant else (x, y)
         if y.constant and y.low == 1:
             return x
@@ -178,7 +179,7 @@ class Design:
         return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
 
     def shift_right(self, stem: str, note: str, x: Signal, shift: int) -> Signal:
-        """x / 2^shift, half up."""
+        """The quotient x / 2^shift, half up."""
         half = 1 << shift - 1
         rounded = self.sum(stem, note, [x, number(half)])
         low, high = (x.low + half) >> shift, (x.high + half) >> shift
@@ -216,6 +217,10 @@ class Design:
         name = self.tables.setdefault(values, f"{stem}_table_{len(self.tables)}")
         low, high, kind = min(values), max(values), ("table", width(min(values), max(values)))
         return self.register(stem, note, f"{name}({index.name})", low, high, index.stage, kind, len(values))
+
+    def counter(self, units: int, twos: int) -> str:
+        """The function that counts bits: so many ones, in its lowest bits, and so many twos."""
+        return self.counters.setdefault((units, twos), f"count_{units}" + (f"_{twos}" if twos else ""))
 
     def finished(self, name: str, title: str, outputs: Sequence[tuple[str, Signal]]) -> Circuit:
         """The circuit with these results, all at one stage."""

@@ -11,6 +11,7 @@ from tensorml import ops
 from tensorml.executors.base import Rules
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.design import Design, Signal, number
+from tensorml.executors.fpga.sums import total
 from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
 from tensorml.graph import Const, Graph, Input, Op
 
@@ -142,7 +143,7 @@ def leaf_sum(op: ops.LeafSum, design: Design, codes: Columns) -> Columns:
             output = k if op.output is None else int(op.output[tree])
             value = choose(lambda leaf, k=k: int(op.values[leaf, k]))
             terms[output].append(value)
-    return [design.adder_tree("sum", "Sums of leaves", [*t, number(int(s))]) for t, s in zip(terms, op.start)]
+    return [total(design, "sum", "Sums of leaves", [*t, number(int(s))]) for t, s in zip(terms, op.start, strict=True)]
 
 
 def leaves(op: ops.Descend | ops.DescendSymmetric, design: Design, codes: Columns) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from tensorml.executors.fpga.fixed import width
@@ -36,6 +37,8 @@ def module(design: Design, name: str, title: str, results: Sequence[tuple[str, S
     lines += ["    // The fields of a row, the first one in the lowest bits.", *_fields(design.inputs)]
     for values, table in design.tables.items():
         lines += _table(table, values)
+    for (units, twos), counter in sorted(design.counters.items()):
+        lines += _counter(counter, units, twos)
     lines += _valid(latency)
     wires: dict[int, list[tuple[Signal, str]]] = {}
     for signal, expression in design.wires:
@@ -85,6 +88,31 @@ def _table(name: str, values: Sequence[int]) -> Iterator[str]:
     yield from (f"            {index}'d{i}: {name} = {size}'d{value % (1 << size)};" for i, value in enumerate(values))
     yield f"            default: {name} = {size}'d0;"
     yield "        endcase"
+    yield "    endfunction"
+
+
+def _counter(name: str, units: int, twos: int) -> Iterator[str]:
+    """A function that counts bits by full and half adders, written as gates: a `+` would be joined with others."""
+    size, lines = (units + 2 * twos).bit_length(), []
+    columns = [[f"bits[{i}]" for i in range(units)], [f"bits[{units + i}]" for i in range(twos)], []]
+    adders = 0
+    for column, above in zip(columns, [*columns[1:], []], strict=True):
+        while len(column) > 1:
+            operands, column[:3] = column[:3], []
+            column.append(f"sum[{adders}]")
+            above.append(f"carry[{adders}]")
+            lines.append(f"            sum[{adders}] = {' ^ '.join(operands)};")
+            pairs = " | ".join(f"{a} & {b}" for a, b in combinations(operands, 2))
+            lines.append(f"            carry[{adders}] = {pairs};")
+            adders += 1
+    yield f"\n    // How many of {units} bits are 1" + (f", and twice of {twos} more" if twos else "")
+    yield f"    function [{size - 1}:0] {name};"
+    yield f"        input [{units + twos - 1}:0] bits;"
+    yield f"        reg [{adders - 1}:0] sum, carry;"
+    yield "        begin"
+    yield from lines
+    yield f"            {name} = {{{', '.join(column[0] for column in reversed(columns[:size]))}}};"
+    yield "        end"
     yield "    endfunction"
 
 
