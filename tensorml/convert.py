@@ -24,8 +24,9 @@ from tensorml.converter import (
 )
 from tensorml.errors import UnsupportedModelError, qualified_name
 from tensorml.executors.base import Executor, choose, executor_class
-from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema, as_column, read
+from tensorml.frames import ARRAY, OBJECT, PANDAS, Schema
 from tensorml.graph import Graph
+from tensorml.inputs import as_column, read
 from tensorml.model import Source, TensorModel, parse
 from tensorml.ops import Label, LabelColumns
 from tensorml.passes import EXACT, FAST, optimize

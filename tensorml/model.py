@@ -15,8 +15,9 @@ import numpy as np
 from tensorml.converter import Description
 from tensorml.errors import InputError
 from tensorml.executors.base import Executor
-from tensorml.frames import FRAMES, Batch, Schema, SparseRows, as_column, names_differ, read, width_differs
+from tensorml.frames import FRAMES, Schema, names_differ, width_differs
 from tensorml.graph import Graph
+from tensorml.inputs import Batch, SparseRows, as_column, read
 from tensorml.plan import bytes_of_call
 from tensorml.programs import Decoding, Programs, Run, csr_matrix, numeric
 

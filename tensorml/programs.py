@@ -13,8 +13,9 @@ import numpy as np
 
 from tensorml.errors import GraphTypeError, InputError, UnsupportedModelError
 from tensorml.executors.base import Executor, Program
-from tensorml.frames import EXACT_INTEGERS, CategoryColumn, Schema
+from tensorml.frames import Schema
 from tensorml.graph import Const, Graph, Input, Op
+from tensorml.inputs import EXACT_INTEGERS, CategoryColumn
 from tensorml.ops import (
     BatchSecond,
     Columns,

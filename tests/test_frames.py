@@ -15,7 +15,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import tensorml
 from tensorml.errors import InputError
-from tensorml.frames import Frame, Schema, read
+from tensorml.frames import Frame, Schema
+from tensorml.inputs import read
 from tests.parity import assert_equal_outputs
 
 pytestmark = [

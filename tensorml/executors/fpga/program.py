@@ -20,8 +20,8 @@ from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.reference import evaluate
-from tensorml.frames import read
 from tensorml.graph import Graph, Op
+from tensorml.inputs import read
 from tensorml.ops.fixed_point import NOT_A_NUMBER
 
 TILE = 65536
