@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks import plots
 from benchmarks.models import CASES, FEATURES, FOLDER, ROWS
 from benchmarks.peers import HUMMINGBIRD, HUMMINGBIRD_JIT, INTELEX, ONNXRUNTIME, SOURCE, taking_part
-from benchmarks.quick import chosen, limit_memory, warn_if_busy
+from benchmarks.quick import begin, chosen
 from benchmarks.report import LEGEND, Report, from_json, markdown_section, markdown_table, ratio_cell, report, short
 from benchmarks.scaling import ROW_CASES, ROW_COUNTS, break_even
 from benchmarks.steps import Step, comparisons, curves, import_all, judged, peaks, resumed, starts, take
@@ -68,8 +68,7 @@ def plan(options: argparse.Namespace, result: Report) -> list[Step]:
 
 def measured(options: argparse.Namespace) -> Report:
     """What a run measures. It is kept on the way."""
-    warn_if_busy()
-    limit_memory()
+    begin()
     result, path = report(taking_part(), []), options.kept
     if options.resume:
         result = resumed(result, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,12 +62,18 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
+def begin() -> None:
+    """What a run does first. One that is terminated stops as by Ctrl-C: no step is to blame."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warn_if_busy()
+    limit_memory()
+
+
 def main() -> None:
     """Measure, show, and write quick.json and quick.md."""
     options = arguments()
     cases, names = chosen(options.only), taking_part(options.names)
-    warn_if_busy()
-    limit_memory()
+    begin()
     measured, path = report(names, []), options.output / "quick.json"
     if options.resume:
         measured = resumed(measured, path)
