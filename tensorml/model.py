@@ -57,6 +57,7 @@ class TensorModel:
         self._schema = schema
         self._description = description
         self._answers: dict[tuple[Schema, str], Answer] = {}
+        self._plain: dict[tuple[str, np.dtype, int], Answer] = {}
         self.source = source
 
     @property
@@ -121,10 +122,24 @@ class TensorModel:
         return f"TensorModel({self.source.name}, executor={self.executor.name!r}, {', '.join(self.methods)})"
 
     def save(self, path: str | Path) -> None:
-        """Write the model to a file: .pt (TorchScript, for plain libtorch) or .safetensors (graph and arrays)."""
+        """Write the model: .pt (TorchScript, for plain libtorch), .safetensors (graph and arrays), a folder (circuit)."""
         from tensorml.save import save
 
         save(self, Path(path))
+
+    def report(self, method: str = "", **options: Any) -> Any:
+        """What a method's circuit takes of an FPGA: area, clock, latency, accuracy. Prints as a table.
+
+        method: the first one of `methods` if none is named. options: `fast=True` estimates without the tools; families,
+        placed, timeout, watch: see `tensorml.executors.fpga.report.measured`.
+        Raises ValueError for an executor other than fpga, MissingDependencyError, CircuitError.
+        """
+        return self.executor.report(self.program(method or self.methods[0]), **options)
+
+    def program(self, method: str) -> Run:
+        """What runs for a method of the kind of input that the model was converted to first."""
+        self._require_method(method)
+        return self._answer(self._schema, method, {}).run
 
     def memory(self, method: str, rows: int) -> int:
         """The most bytes that a call will take beyond its input, known before it runs: results and working memory.
@@ -132,23 +147,34 @@ class TensorModel:
         For rows of the kind that the model was converted to first. Labels that are no numbers and containers (strings,
         sparse matrices, DataFrames) are not in it. Raises AttributeError for a method that is not there.
         """
-        if method not in self.methods:
-            raise AttributeError(f"the source, {self.source.name}, has no method {method!r} for inference")
+        self._require_method(method)
         graph = numeric(self.graph.select(*self._outputs(self._schema, method, {})))
         return bytes_of_call(graph, rows, self.executor.tile(graph))
 
+    def _require_method(self, method: str) -> None:
+        if method not in self.methods:
+            raise AttributeError(f"the source, {self.source.name}, has no method {method!r} for inference")
+
     def _call(self, method: str, /, X: Any, **options: Any) -> Any:
         """One method of the source on a table X [N, F]. Options select a variant (`output_margin=True`)."""
+        if type(X) is np.ndarray and X.ndim == 2 and len(X) and not options:
+            answer = self._plain.get((method, X.dtype, X.shape[1]))
+            if answer is not None:
+                return _finished(answer, _decoded(answer, answer.run({"x": X}, len(X))))
+        return self._any(method, X, options)
+
+    def _any(self, method: str, X: Any, options: Mapping[str, Any]) -> Any:
+        """The same for all that a source may read as a table."""
         X = as_column(X) if self._description.one_dimensional else X
         back = method == "inverse_transform" and self._description.one_dimensional  # of codes, not of labels
         batch = read(X, self._description.absent, objects=self._description.objects and not back)
         batch = self._checked_back(batch) if method == "inverse_transform" else self._checked(batch, method)
         answer = self._answer(batch.schema, method, options)
-        results = self._run(batch, answer)
-        if answer.several is not None:
-            return answer.several(results)
+        if not options and batch.arrays.get("x") is X and isinstance(X, np.ndarray):
+            self._plain[method, X.dtype, X.shape[1]] = answer  # the next such array needs no look at its kind
+        result = _finished(answer, self._run(batch, answer))
         kind = self._description.sparse_transform if batch.origin == "sparse" and method == "transform" else ""
-        return _to_sparse(results[0], kind, X) if kind else results[0]
+        return _to_sparse(result, kind, X) if kind and answer.several is None else result
 
     def _answer(self, schema: Schema, method: str, options: Mapping[str, Any]) -> Answer:
         """What runs for a call. Without options it is kept: looking for it takes as long as predicting a row."""
@@ -207,8 +233,7 @@ class TensorModel:
         """The outputs, decoded; tensors where the input is one."""
         on_host = batch.origin == "torch" and not self.executor.takes_tensors
         arrays = {name: x.cpu().numpy() for name, x in batch.arrays.items()} if on_host else batch.arrays
-        results = answer.run(arrays, batch.rows)
-        decoded = [decode(results[name], batch.index) for name, decode in answer.decodings.items()]
+        decoded = _decoded(answer, answer.run(arrays, batch.rows), batch.index)
         if batch.origin != "torch":
             return decoded
         device = next(iter(batch.arrays.values())).device
@@ -290,6 +315,16 @@ def parse(name: str) -> tuple[str, str, int | None]:
         raise ValueError(f"{name!r} does not name an output")
     index = match["index"] or match["item"]
     return match["method"], match["variant"] or "", None if index is None else int(index)
+
+
+def _decoded(answer: Answer, results: Mapping[str, Any], index: Any = None) -> list[Any]:
+    """The outputs as the source gives them. index: the row labels of the caller's frame."""
+    return [decode(results[name], index) for name, decode in answer.decodings.items()]
+
+
+def _finished(answer: Answer, results: list[Any]) -> Any:
+    """The output, or all of them in the container that the source returns."""
+    return results[0] if answer.several is None else answer.several(results)
 
 
 def _to_sparse(value: Any, kind: str, like: Any) -> Any:

@@ -32,14 +32,18 @@ SUFFIXES = (".pt", ".safetensors")
 
 
 def save(model: TensorModel, path: Path) -> None:
-    """Write the model to a file, by its suffix. The file appears whole or not at all.
+    """Write the model to a file or a folder, by the suffix of its name. It appears whole or not at all.
 
     .pt: TorchScript for float64, float32 and int64 columns, with labels and names as metadata; plain libtorch runs it.
     .safetensors: the graphs and their arrays, for any executor.
+    A name without a suffix is a folder: the project of the circuit of the model's first method, with executor="fpga".
     Raises ValueError for another suffix, UnsupportedModelError if the model cannot be written in this format.
     """
+    if not path.suffix:
+        model.executor.project(model.program(model.methods[0]), path, about(model))
+        return
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"cannot write {path.suffix or 'a file without suffix'}: use {' or '.join(SUFFIXES)}")
+        raise ValueError(f"cannot write {path.suffix}: use {' or '.join(SUFFIXES)}, or a folder for a circuit")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such directory: {path.parent}")
     if not isinstance(model.programs, GraphPrograms):
@@ -56,6 +60,15 @@ def save(model: TensorModel, path: Path) -> None:
         _write_whole(path, lambda part: write(part, graphs, header(model, graphs)))
     else:
         _write_whole(path, lambda part: _write_safetensors(part, graphs, header(model, graphs)))
+
+
+def about(model: TensorModel) -> str:
+    """What a project computes, for its reader."""
+    source = model.source
+    return (
+        f"The core of `{model.methods[0]}` of a {source.name} ({source.library} {source.version}), by tensorml "
+        f"{tensorml.__version__}. The host computes what comes before and after it."
+    )
 
 
 def load(path: str | Path, *, executor: str | Executor = "auto", device: str | None = None) -> TensorModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -103,6 +103,14 @@ class Executor(ABC):
         """This executor, with the options that it chooses by a model's whole graph."""
         return self
 
+    def report(self, program: Any, **options: Any) -> Any:
+        """What a compiled program takes of a device. Raises ValueError: only circuits have one."""
+        raise ValueError(f"the executor '{self.name}' reports nothing: convert with executor='fpga'")
+
+    def project(self, program: Any, folder: Path, about: str) -> None:
+        """Write a compiled program as a folder. Raises ValueError: only circuits have one."""
+        raise ValueError(f"cannot write {folder}: a folder holds a circuit, so convert with executor='fpga'")
+
     @property
     def takes_tensors(self) -> bool:
         """Whether programs take and return torch tensors, on their device, beside NumPy arrays."""
@@ -160,6 +168,8 @@ def executor_class(name: str) -> type[Executor]:
     module, _, attribute = _points()[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
+    except MissingDependencyError:
+        raise
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "tensorml":
             raise
@@ -179,7 +189,7 @@ def choose(device: str | None) -> str:
 @cache
 def compiles() -> bool:
     """Whether Numba is here, works with this NumPy, and is not told to leave functions as they are."""
-    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+    if find_spec("numba") is None:
         return False
     try:
         executor_class("simd")

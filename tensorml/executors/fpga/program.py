@@ -6,13 +6,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tensorml.errors import InputError, UnsupportedOperatorError
 from tensorml.executors.base import Executor, Program
-from tensorml.executors.fpga.accuracy import FixedPoint, Loss, NoRows, Rows, fit
+from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, fit
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.fixed import DoesNotFit, rules
@@ -23,6 +24,7 @@ from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 from tensorml.inputs import read
 from tensorml.ops.fixed_point import NOT_A_NUMBER
+from tensorml.programs import Hosted
 
 TILE = 65536
 
@@ -38,6 +40,7 @@ class FpgaExecutor(Executor):
     name: ClassVar[str] = "fpga"
     fixed: FixedPoint = field(default_factory=FixedPoint)
     calibration: Any = field(default=None, compare=False, repr=False)
+    bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
 
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
@@ -62,8 +65,11 @@ class FpgaExecutor(Executor):
         if self.fixed.bits is not None:
             return self
         outputs = [graph.select(name) for name in graph.outputs]
-        bits = max(self.fitted(output)[0].bits for output in outputs if self._refusal(output) is None)
-        return replace(self, fixed=replace(self.fixed, bits=bits))
+        outputs = [output for output in outputs if self._refusal(output) is None]
+        fewest = max(self.fitted(output)[0].bits for output in outputs)
+        shared = (replace(self, bits=bits) for bits in range(fewest, MOST + 1))
+        found = (one for one in shared if not any(one._refusal(output) for output in outputs))
+        return next(found, self)
 
     def compile(self, graph: Graph) -> Program:
         """A program around the simulated circuit, which is built on the first call."""
@@ -74,16 +80,29 @@ class FpgaExecutor(Executor):
         core = Core(found, lost, self.fixed)
         return CircuitProgram(tuple(graph.inputs), core.run, TILE, core=core)
 
+    def report(self, program: Any, **options: Any) -> Any:
+        """The figures of a program's circuit: see `handover.report`."""
+        from tensorml.executors.fpga.handover import report
+
+        return report(core_of(program), **options)
+
+    def project(self, program: Any, folder: Path, about: str) -> None:
+        """Write a program's circuit as a project: see `project.write_project`."""
+        from tensorml.executors.fpga.handover import save
+
+        core = core_of(program)
+        save(core, folder, self.rows(core.split.source), about)
+
     def fitted(self, graph: Graph) -> tuple[Split, Loss]:
         """The graph in fixed point."""
-        return fit(decompose(graph), self.fixed, self.rows(graph))
+        return fit(decompose(graph), self.fixed, self.rows(graph), self.bits)
 
     def rows(self, graph: Graph) -> Rows | None:
         """The calibration rows as inputs of the graph; None if there are none of this kind."""
         if self.calibration is None:
             return None
         arrays = read(self.calibration, objects=True).arrays
-        if any(name not in arrays for name in graph.inputs):
+        if any(name not in arrays or not len(arrays[name]) for name in graph.inputs):
             return None
         return {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}
 
@@ -93,6 +112,14 @@ class CircuitProgram(Program):
     """A program with a circuit inside."""
 
     core: Core = None  # pyright: ignore[reportAssignmentType]
+
+
+def core_of(program: Any) -> Core:
+    """The circuit of a program, which may have host operators around it."""
+    found = program.program if isinstance(program, Hosted) else program
+    if not isinstance(found, CircuitProgram):
+        raise TypeError(f"{found!r} has no circuit")
+    return found.core
 
 
 class Core:
@@ -144,7 +171,7 @@ class Core:
 
     def _limited(self, value: np.ndarray, entrance: Entrance) -> np.ndarray:
         low, high = entrance.fixed.low, entrance.fixed.high
-        value = value.reshape(len(value), -1)
+        value = value.reshape(len(value), len(low))
         if (value == NOT_A_NUMBER).any():
             raise InputError("Input X contains NaN, which fixed point does not hold. Impute missing values before it.")
         limited = np.clip(value, low, high)
