@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,11 +25,23 @@ def use_package() -> None:
         return
     root = Path(spec.origin).parent
     compiler = os.environ.get("CXX", "c++")
-    tools = {"CXX": compiler, "LINK": compiler, "AR": "ar", "PYTHON3": sys.executable, "PERL": "perl"}
-    tools |= {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O0"}  # compiling takes longer than the test bench
+    said = subprocess.run([*compiler.split(), "--version"], capture_output=True, text=True, check=True).stdout
+    tools = {
+        "CXX": compiler,
+        "LINK": compiler,
+        "AR": "ar",
+        "PYTHON3": sys.executable,
+        "PERL": "perl",
+        "CFG_CXXFLAGS_PCH_I": "-include",
+        "CFG_GCH_IF_CLANG": ".gch" if "clang" in said else "",
+        "OPT_FAST": "-O1",  # compiling takes longer than the test bench
+        "OPT_SLOW": "-O0",
+        "OPT_GLOBAL": "-O0",
+    }
     os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
     os.environ["VERILATOR_ROOT"] = str(root)
-    os.environ["MAKEFLAGS"] = f" -- {' '.join(f'{name}={tool}' for name, tool in tools.items())}"
+    given = [f"{name}={tool}".replace(" ", "\\ ") for name, tool in tools.items() if tool]
+    os.environ["MAKEFLAGS"] = f" -- {' '.join(given)}"
 
 
 def run(part: str) -> int:
