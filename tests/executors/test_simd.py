@@ -363,7 +363,7 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_each_time(files: Path
     folder = tmp_path / "kernels"
     found = found_elsewhere(files, tmp_path, "xgboost", before=NOWHERE, NUMBA_CACHE_DIR=str(folder))
     assert found["passes"] > 0
-    assert not list(folder.rglob("*.nbi"))
+    assert not list(folder.rglob("*.*"))
     np.testing.assert_array_equal(np.load(tmp_path / "xgboost.npy"), answers(converted("xgboost"), SOME))
 
 
@@ -400,8 +400,11 @@ def test_a_numba_that_does_not_work_with_this_numpy_is_as_good_as_none(files: Pa
     assert auto == "torch"
 
 
-def test_where_numba_is_told_not_to_compile_auto_is_torch(files: Path) -> None:
-    assert loaded("", files, NUMBA_DISABLE_JIT="1") == ["torch"]
+def test_where_numba_is_told_not_to_compile_one_error_says_so_and_auto_is_torch(files: Path) -> None:
+    words = "the executor 'simd' cannot compile while NUMBA_DISABLE_JIT is set. Unset it, or convert with"
+    error, auto = loaded("", files, NUMBA_DISABLE_JIT="1")
+    assert error == f"{words} executor='torch'"
+    assert auto == "torch"
     assert loaded("", files) == ["simd"]
 
 
