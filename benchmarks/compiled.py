@@ -73,7 +73,7 @@ def probabilities(case: Case, result: np.ndarray) -> np.ndarray:
 
 
 def shared_library(case: Case, model: Any) -> Path:
-    """The compiled code of a case. Raises RefusedError without a C compiler, or if it takes too long."""
+    """The compiled code of a case. Raises RefusedError without a C compiler, or if it fails or takes too long."""
     converted = treelite_model(model)
     import_module("tl2cgen")
     path = FOLDER / "models" / f"{digest(case)}.so"
@@ -89,6 +89,8 @@ def shared_library(case: Case, model: Any) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             compile_into(path, converted, compiler)
+        except subprocess.TimeoutExpired:  # is tried again in the next run: the machine may have been busy
+            raise RefusedError(f"the C compiler takes more than {SECONDS} s for so many nodes") from None
         except RefusedError as error:
             refused.write_text(str(error), encoding="utf-8")
             raise
@@ -101,7 +103,7 @@ def nodes(converted: Any) -> int:
 
 
 def compile_into(path: Path, converted: Any, compiler: str) -> None:
-    """Compile a model. Raises RefusedError with the last line of the errors if that fails."""
+    """Compile a model. Raises RefusedError with the last line of the errors if that fails, TimeoutExpired."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, made = os.path.join(folder, "model.tl"), os.path.join(folder, f"model{path.suffix}")
         converted.serialize(checkpoint)
@@ -113,7 +115,7 @@ def compile_into(path: Path, converted: Any, compiler: str) -> None:
                 output, _ = process.communicate(timeout=SECONDS)
             except subprocess.TimeoutExpired:
                 end(process)
-                raise RefusedError(f"the C compiler takes more than {SECONDS} s for so many nodes") from None
+                raise
         if process.returncode:
             raise RefusedError(f"fails: {(output.strip().splitlines() or [''])[-1][:120]}")
         shutil.move(made, path)
