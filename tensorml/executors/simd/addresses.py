@@ -78,6 +78,27 @@ def repeated(
     return list(following)
 
 
+def loop(
+    b: ir.IRBuilder, begin: Any, end: Any, step: int, totals: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
+    """A loop from `begin` on while its number is below `end`, once at least. Result: the totals after it.
+
+    totals: those at the beginning. body: the totals after one turn, of its number and of the totals before it.
+    """
+    before, turn, after = b.block, b.append_basic_block("turn"), b.append_basic_block("after")
+    b.branch(turn)
+    b.position_at_end(turn)
+    number, kept = b.phi(I64), [b.phi(total.type) for total in totals]
+    new = body(number, list(kept))
+    following, last = b.add(number, constant(step)), b.block
+    b.cbranch(b.icmp_signed("<", following, end), turn, after)
+    for phi, first, later in zip((number, *kept), (begin, *totals), (following, *new), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, last)
+    b.position_at_end(after)
+    return new
+
+
 def has_avx512(context: Any) -> bool:
     """Whether kernels are compiled for a processor with 512-bit vectors."""
     _, _, features = context.codegen().magic_tuple()

@@ -275,22 +275,22 @@ class Functions(Lanes):
 
     def log2(self, x: Any) -> Any:
         """K + log(m) / ln(2), the product with what it loses."""
-        b = self.b
-        k, m = self.split(x)
-        f, less = self.logarithm(b.fsub(m, self.number(1)))
-        high = b.fsub(f, less)
-        low = b.fsub(b.fsub(f, high), less)
+        k, high, low = self.in_two_parts(x)
         return self.ends(x, self.to_base(high, low, LOG2_E, 2.0355273740931033e-17, k, self.number(0)))
 
     def log10(self, x: Any) -> Any:
         """The logarithm to base 10, that of 2^k in two parts."""
+        k, high, low = self.in_two_parts(x)
+        whole, rest = (self.b.fmul(k, self.number(part)) for part in LOG10_2)
+        return self.ends(x, self.to_base(high, low, 0.4342944819032518, 1.098319650216765e-17, whole, rest))
+
+    def in_two_parts(self, x: Any) -> tuple[Any, Any, Any]:
+        """X = 2^k m. Result: k, log(m), and what that lacks."""
         b = self.b
         k, m = self.split(x)
         f, less = self.logarithm(b.fsub(m, self.number(1)))
         high = b.fsub(f, less)
-        low = b.fsub(b.fsub(f, high), less)
-        whole, rest = b.fmul(k, self.number(LOG10_2[0])), b.fmul(k, self.number(LOG10_2[1]))
-        return self.ends(x, self.to_base(high, low, 0.4342944819032518, 1.098319650216765e-17, whole, rest))
+        return k, high, b.fsub(b.fsub(f, high), less)
 
     def to_base(self, high: Any, low: Any, factor: float, rest: float, whole: Any, less: Any) -> Any:
         """`whole` + `less` + (high + low) (factor + rest)."""

@@ -18,7 +18,7 @@ from numba import types
 from numba.core.registry import cpu_target
 
 from tensorml import ops
-from tensorml.executors.simd.addresses import I64, constant, has_avx512, intrinsic, load, pointer, store
+from tensorml.executors.simd.addresses import I64, constant, has_avx512, intrinsic, load, loop, pointer, store
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block
 from tensorml.executors.simd.rules import result, rule
@@ -89,65 +89,40 @@ def sums(
     first: where to begin.
     """
     b = v.b
-    before, loop, after = b.block, b.append_basic_block("feature"), b.append_basic_block("summed")
-    b.branch(loop)
-    b.position_at_end(loop)
-    f = b.phi(I64)
-    totals = [b.phi(v.vector) for _ in range(together)]
-    values, at = column(f), b.mul(f, constant(together))
-    added = [add(total, values, v.each(y, b.add(at, constant(k)))) for k, total in enumerate(totals)]
-    following = b.add(f, constant(1))
-    b.cbranch(b.icmp_signed("<", following, features), loop, after)
-    f.add_incoming(constant(0) if first is None else first, before)
-    f.add_incoming(following, loop)
-    for total, new in zip(totals, added, strict=True):
-        total.add_incoming(v.number(0), before)
-        total.add_incoming(new, loop)
-    b.position_at_end(after)
-    return added
+
+    def feature(f: Any, totals: list[Any]) -> list[Any]:
+        values, at = column(f), b.mul(f, constant(together))
+        return [add(total, values, v.each(y, b.add(at, constant(k)))) for k, total in enumerate(totals)]
+
+    return loop(b, constant(0) if first is None else first, features, 1, [v.number(0)] * together, feature)
 
 
 def sums_of_sums(v: Lanes, add: Term, column: Callable[[Any], Any], y: Any, features: Any, together: int) -> list[Any]:
     """The same, of the sums over PART features each: float32 loses fewer digits."""
     b = v.b
-    before, loop, after = b.block, b.append_basic_block("part"), b.append_basic_block("parts")
-    b.branch(loop)
-    b.position_at_end(loop)
-    f = b.phi(I64)
-    totals = [b.phi(v.vector) for _ in range(together)]
-    following = b.add(f, constant(PART))
-    stop = b.select(b.icmp_signed("<", following, features), following, features)
-    added = [
-        b.fadd(total, part) for total, part in zip(totals, sums(v, add, column, y, stop, together, f), strict=True)
-    ]
-    last = b.block
-    b.cbranch(b.icmp_signed("<", following, features), loop, after)
-    f.add_incoming(constant(0), before)
-    f.add_incoming(following, last)
-    for total, new in zip(totals, added, strict=True):
-        total.add_incoming(v.number(0), before)
-        total.add_incoming(new, last)
-    b.position_at_end(after)
-    return added
+
+    def part(f: Any, totals: list[Any]) -> list[Any]:
+        following = b.add(f, constant(PART))
+        stop = b.select(b.icmp_signed("<", following, features), following, features)
+        parts = sums(v, add, column, y, stop, together, f)
+        return [b.fadd(total, part) for total, part in zip(totals, parts, strict=True)]
+
+    return loop(b, constant(0), features, PART, [v.number(0)] * together, part)
 
 
 def add_products(v: Lanes, found: list[Any], coef: Any, out: Any, row: Any, outputs: Any) -> None:
     """Add kernels times their coefficients to each result."""
     b = v.b
-    before, loop, after = b.block, b.append_basic_block("output"), b.append_basic_block("added")
-    b.branch(loop)
-    b.position_at_end(loop)
-    k = b.phi(I64)
-    place, at = b.load(pointer(b, out, k, I64)), b.mul(k, constant(len(found)))
-    total = v.load(place, row)
-    for i, kernel in enumerate(found):
-        total = v.fma(kernel, v.each(coef, b.add(at, constant(i))), total)
-    v.store(total, place, row)
-    following = b.add(k, constant(1))
-    b.cbranch(b.icmp_signed("<", following, outputs), loop, after)
-    k.add_incoming(constant(0), before)
-    k.add_incoming(following, loop)
-    b.position_at_end(after)
+
+    def output(k: Any, totals: list[Any]) -> list[Any]:
+        place, at = b.load(pointer(b, out, k, I64)), b.mul(k, constant(len(found)))
+        total = v.load(place, row)
+        for i, kernel in enumerate(found):
+            total = v.fma(kernel, v.each(coef, b.add(at, constant(i))), total)
+        v.store(total, place, row)
+        return totals
+
+    loop(b, constant(0), outputs, 1, [], output)
 
 
 @intrinsic

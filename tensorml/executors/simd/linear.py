@@ -9,10 +9,11 @@ from llvmlite import ir
 from numba import types
 
 from tensorml import ops
-from tensorml.executors.simd.addresses import I64, LLVM, SIZES, constant, intrinsic, load, pointer, splat
+from tensorml.executors.simd.addresses import I64, constant, intrinsic, load, loop, pointer
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block
 from tensorml.executors.simd.rules import result, rule
+from tensorml.executors.simd.vectors import Lanes
 from tensorml.graph import Const
 
 TOGETHER = 4  # results whose sums are formed at once
@@ -31,40 +32,24 @@ def products(typing: Any, x: Any, y: Any, out: Any, row: Any, depth: Any, width:
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         places, matrix, results, first, terms, stride = arguments[:6]
-        element, lanes = LLVM[name], 64 // SIZES[name]
-        vector = ir.VectorType(element, lanes)
-        kind = ir.FunctionType(vector, [vector] * 3)
-        fma = b.module.declare_intrinsic(f"llvm.fma.v{lanes}f{8 * SIZES[name]}", (), kind)
-        zero = ir.Constant(vector, [0.0] * lanes)
-        before, loop, after = b.block, b.append_basic_block("term"), b.append_basic_block("done")
-        b.branch(loop)
-        b.position_at_end(loop)
-        f = b.phi(I64)
-        sums = [[b.phi(vector) for _ in range(VECTORS)] for _ in range(columns)]
-        column = b.load(pointer(b, places, f, I64))
-        values = [
-            b.load(pointer(b, column, b.add(first, constant(v * lanes)), element, vector), align=SIZES[name])
-            for v in range(VECTORS)
-        ]
-        at = b.mul(f, stride)
-        added = []
-        for k in range(columns):
-            weight = splat(b, b.load(pointer(b, matrix, b.add(at, constant(k)), element)), lanes)
-            added.append([b.call(fma, [value, weight, sums[k][v]]) for v, value in enumerate(values)])
-        following = b.add(f, constant(1))
-        b.cbranch(b.icmp_signed("<", following, terms), loop, after)
-        f.add_incoming(constant(0), before)
-        f.add_incoming(following, loop)
-        for k in range(columns):
-            for v in range(VECTORS):
-                sums[k][v].add_incoming(zero, before)
-                sums[k][v].add_incoming(added[k][v], loop)
-        b.position_at_end(after)
+        v = Lanes(context, b, name)
+        rows = [b.add(first, constant(k * v.count)) for k in range(VECTORS)]
+
+        def term(f: Any, sums: list[Any]) -> list[Any]:
+            column, at = b.load(pointer(b, places, f, I64)), b.mul(f, stride)
+            values = [v.load(column, row) for row in rows]
+            weights = [v.each(matrix, b.add(at, constant(k))) for k in range(columns)]
+            return [
+                v.fma(x, weight, sums[k * VECTORS + i])
+                for k, weight in enumerate(weights)
+                for i, x in enumerate(values)
+            ]
+
+        sums = loop(b, constant(0), terms, 1, [v.number(0)] * (columns * VECTORS), term)
         for k in range(columns):
             place = b.load(pointer(b, results, constant(k), I64))
-            for v in range(VECTORS):
-                to = pointer(b, place, b.add(first, constant(v * lanes)), element, vector)
-                b.store(added[k][v], to, align=SIZES[name])
+            for i, row in enumerate(rows):
+                v.store(sums[k * VECTORS + i], place, row)
         return context.get_dummy_value()
 
     return signature, generate
