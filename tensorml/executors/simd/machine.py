@@ -7,6 +7,7 @@ of memory, a thread's arena, small enough to stay in its caches. Where a value w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ctypes import addressof, c_char
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,33 +144,34 @@ class Machine:
         self.words = np.array(assembler.words, np.int64)
         self.relocated = np.array(assembler.relocated, np.int64)
         self.units = np.array(assembler.units, np.int64)
+        self.told = [outer.word + k for outer in self.inputs for k in range(3)] + [outer.word for outer in self.outputs]
         self.stock: list[Arena] = []
 
     def __call__(self, arrays: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray] | None:
         """The outputs for all rows, or None if some hold what the model does not take."""
-        results = {outer.name: np.empty((rows, *outer.shape), outer.dtype) for outer in self.outputs}
         tables = [table(arrays[outer.name]) for outer in self.inputs]  # held until the end of the call
-        addresses = [words_of(x) for x in tables]
-        addresses += [(address_of(results[outer.name]),) for outer in self.outputs]
+        results = {outer.name: np.empty((rows, *outer.shape), outer.dtype) for outer in self.outputs}
         if rows == 0:
             return results
+        words = [word for x in tables for word in words_of(x)]
+        words += [address_of(x) for x in results.values()]
         wanted = min(self.threads, int(rows * self.cost / WORTH_A_THREAD), -(-rows // self.rows))
         if wanted < 2:
-            return results if self.run(addresses, 0, rows) == 0 else None
+            return results if self.run(words, 0, rows) == 0 else None
         step = -(-rows // (wanted * 4 * self.rows)) * self.rows
         starts = range(0, rows, step)
-        statuses = in_parallel(lambda start: self.run(addresses, start, min(start + step, rows)), starts, wanted)
+        statuses = in_parallel(lambda start: self.run(words, start, min(start + step, rows)), starts, wanted)
         return results if not any(statuses) else None
 
-    def run(self, addresses: Sequence[tuple[int, ...]], start: int, stop: int) -> int:
-        """The status of the rows from start to stop."""
+    def run(self, words: Sequence[int], start: int, stop: int) -> int:
+        """The status of the rows from start to stop. words: what the instructions are told of the caller's arrays."""
         try:
             arena = self.stock.pop()
         except IndexError:  # other threads have them all
             arena = Arena(self)
-        for outer, words in zip((*self.inputs, *self.outputs), addresses, strict=True):
-            for k, word in enumerate(words, outer.word):
-                arena.view[k] = word
+        view = arena.view
+        for k, word in zip(self.told, words, strict=True):
+            view[k] = word
         status = driven(arena.address, self.instructions, start, stop, self.rows)
         self.stock.append(arena)
         return status
@@ -196,8 +198,11 @@ def table(array: np.ndarray) -> np.ndarray:
 
 
 def address_of(array: np.ndarray) -> int:
-    """Where an array's memory begins; `array.ctypes.data` takes several times as long."""
-    return array.__array_interface__["data"][0]
+    """Where an array's memory begins: by its buffer, or, four times as slow, from what describes the array."""
+    try:
+        return addressof(c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, BufferError):  # read-only, empty, or not in one piece
+        return array.__array_interface__["data"][0]
 
 
 def words_of(array: np.ndarray) -> tuple[int, ...]:

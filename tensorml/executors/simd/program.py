@@ -11,9 +11,10 @@ import numpy as np
 
 from tensorml.executors.base import Executor, Program
 from tensorml.executors.simd.families import handles, rules
-from tensorml.executors.simd.machine import Assembler, Block, Buffer, Machine
+from tensorml.executors.simd.machine import Assembler, Block, Buffer, Machine, Outer
 from tensorml.executors.simd.outside import read_input, write_output
 from tensorml.executors.simd.rules import own_operands
+from tensorml.executors.simd.straight import straight_product, way_to_rows
 from tensorml.executors.simd.threads import cores
 from tensorml.executors.torch.program import TorchExecutor
 from tensorml.executors.torch.program import rules as torch_rules
@@ -63,9 +64,12 @@ class Steps:
 
     def __call__(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The outputs for a tile: tensors if an input is one."""
-        tensors = any(not isinstance(x, np.ndarray) for x in inputs.values())
-        arrays = {name: native(x) for name, x in inputs.items()}
-        rows = len(next(iter(arrays.values())))
+        arrays, tensors, rows = dict(inputs), False, 0
+        for name, x in inputs.items():
+            rows = len(x)
+            if type(x) is not np.ndarray or not x.dtype.isnative:
+                arrays[name] = native(x)
+                tensors |= not isinstance(x, np.ndarray)
         for step in self.steps:
             made = step(arrays, rows)
             if made is None:
@@ -177,6 +181,14 @@ class Lowering:
                 self.readers[source] = self.readers.get(source, 0) + 1
         for op in part.made.values():
             self.readers[op] = self.readers.get(op, 0) + 1
+        self.straight = {op: self.way(op) for op in part.order if self.way(op)}
+        self.passed = {op for way in self.straight.values() for op in way}
+
+    def way(self, op: Op) -> tuple[Op, ...]:
+        """The operators up to the rows that a product reads where they lie, if nothing else reads these."""
+        way = way_to_rows(op)
+        alone = way and way[-1] in self.part.given and all(self.readers[passed] == 1 for passed in way)
+        return way if alone else ()
 
     def machine(self, threads: int) -> Machine:
         """All instructions: inputs before their first reader, outputs as soon as they are there."""
@@ -187,23 +199,34 @@ class Lowering:
         given = [op for op in self.part.given if not isinstance(op, Const)]
         given += [op for op in wanted if isinstance(op, Input) and op not in given]
         for op in (*given, *self.part.order):
-            if op in given:
-                name = self.part.given.get(op) or op.name  # pyright: ignore[reportAttributeAccessIssue]
-                block, outer = read_input(self.assembler, name, op.type)
+            if op in self.passed:
+                continue
+            if op in given or op in self.straight:
+                block, outer = self.entered(op)
                 inputs.append(outer)
+                self.keep(op, block)
             else:
-                sources = reads(op)
-                block = rules[type(op)].emit(self.assembler, op, *(self.operand(source) for source in sources))
-                self.keep(op, block)
-                for source in sources:
-                    self.read(source)
-                block = self.blocks[op]
-            if op in given:
-                self.keep(op, block)
+                block = self.computed(op)
             for name in wanted.get(op, ()):
                 outputs.append(write_output(self.assembler, name, op.type, block))
                 self.read(op)
         return Machine(self.assembler, inputs, outputs, threads)
+
+    def entered(self, op: Op) -> tuple[Block, Outer]:
+        """What reads the caller's rows: an input, or a product of one."""
+        rows = self.straight[op][-1] if op in self.straight else op
+        name = self.part.given.get(rows) or rows.name  # pyright: ignore[reportAttributeAccessIssue]
+        if rows is op:
+            return read_input(self.assembler, name, op.type)
+        return straight_product(self.assembler, op, name, rows.dtype)
+
+    def computed(self, op: Op) -> Block:
+        """An operator's value, by its rule."""
+        sources = reads(op)
+        self.keep(op, rules[type(op)].emit(self.assembler, op, *(self.operand(source) for source in sources)))
+        for source in sources:
+            self.read(source)
+        return self.blocks[op]
 
     def operand(self, op: Op) -> Block | Const:
         """What a rule is given for an operand."""
