@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+
+READS = re.compile(r'\$readmemh\("([^"]+)", (\w+)\);')
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Circuit:
     The first field of a row is in the lowest bits of its port.
 
     name: of the module. interval: the least number of cycles between two rows. counts: how many operations of each kind
-    and width are in it, for estimates of its size.
+    and width are in it, for estimates of its size. images: the files of memories that the Verilog reads, by name: a
+    word a line, hexadecimal.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Circuit:
     latency: int
     interval: int = 1
     counts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False, repr=False)
+    images: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def in_width(self) -> int:
@@ -59,6 +65,24 @@ class Circuit:
         return sum(f.width for f in self.outputs)
 
     @cached_property
+    def alone(self) -> str:
+        """The Verilog with the memories' words in it, for tools that would look for the files elsewhere."""
+        return READS.sub(lambda read: _assigned(self.images[read[1]], read[2]), self.verilog)
+
+    def write_images(self, folder: Path) -> None:
+        """Write the files of memories, for tools that run in this folder."""
+        for name, text in self.images.items():
+            (folder / name).write_text(text, encoding="ascii")
+
+    @cached_property
     def digest(self) -> str:
         """A name for what the circuit does, for caches."""
-        return hashlib.sha256(repr((self.name, self.verilog, self.inputs, self.outputs)).encode()).hexdigest()[:24]
+        what = self.name, self.verilog, self.inputs, self.outputs, *self.images.items()
+        return hashlib.sha256(repr(what).encode()).hexdigest()[:24]
+
+
+def _assigned(image: str, memory: str) -> str:
+    """The words of an image as assignments."""
+    words = image.split()
+    lines = (f"        {memory}[{i}] = {4 * len(word)}'h{word};" for i, word in enumerate(words))
+    return "\n".join(["begin", *lines, "    end"])

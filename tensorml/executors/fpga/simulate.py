@@ -250,7 +250,7 @@ def kept(name: str, build: Callable[[Path], Path]) -> Path:
 
 def verilate(circuit: Circuit, folder: Path, verilator: Tool) -> None:
     """Write C++ of a circuit, and the loop that drives it, into a folder."""
-    (folder / "circuit.v").write_text(circuit.verilog)
+    (folder / "circuit.v").write_text(circuit.alone)
     top = ("--top-module", circuit.name, "--prefix", "Model", "--Mdir", ".")
     verilator.run(*VERILATE.split(), *top, "circuit.v", folder=folder)
     shutil.copy(HARNESS, folder / HARNESS.name)

@@ -132,6 +132,7 @@ def synthesize(
     cells = read_json(path)
     if cells is None:
         with building(path) as folder:
+            circuit.write_images(folder)
             run = Run(circuit.name, timeout, watch)
             run.yosys(circuit.verilog, f"{script}; tee -q -o stat.json stat -json", folder)
             cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
@@ -174,6 +175,7 @@ def place(circuit: Circuit, *, seed: int = 1, timeout: float | None = None, watc
     found = read_json(path)
     if found is None:
         with building(path) as folder:
+            circuit.write_images(folder)
             source = f"{circuit.verilog}\n{wrapper(circuit)}"
             run.yosys(source, f"{ECP5.synthesis} -top {WRAPPER} -json netlist.json", folder)
             run.nextpnr(f"{options} --json netlist.json --report report.json --textcfg placed.config", folder)

@@ -7,26 +7,30 @@ All walkers keep time: every tree gets as many steps as the deepest one, so a ro
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from string import Template
 
 import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.design import number
 from tensorml.executors.fpga.fixed import width
 from tensorml.executors.fpga.trees import Branch, Node, nested, nested_symmetric
 
 AT_ONCE = 3  # trees that a walker follows: the cycles from an address to the next
+AFTERWARDS = 6  # cycles from the last step to the result
+
+Ends = tuple[int, int]  # the least and the largest value
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The nodes of a walker's trees as words of memory, tree i's root at address i, the two children of a node together.
+    """The nodes of a walker's trees as words of memory: tree i's root at address i, a node's two children together.
 
-    A word is, from the highest bit: whether it is a leaf, then of a node column, rank and the left child's address, of a
-    leaf its number among the walker's leaves. leaves: what each one adds to each output, int64 [L, K].
+    A word is, from the highest bit: whether it is a leaf, then of a node column, rank and the left child's address, of
+    a leaf its number among the walker's leaves. leaves: what each one adds to each output, int64 [L, K].
     """
 
     words: list[int]
@@ -131,14 +135,14 @@ def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, longest: int
     """The trees as words. Missing trees are leaves that add nothing."""
     words = [0] * longest
     order = sorted(leaf for tree in trees for leaf in leaves_of(tree))
-    number = {leaf: i + 1 for i, leaf in enumerate(order)}
+    place = {leaf: i + 1 for i, leaf in enumerate(order)}
     mark = 1 << sizes.word - 1
     words[len(trees) :] = [mark] * (longest - len(trees))
     waiting = list(zip(range(len(trees)), trees, strict=True))
     while waiting:
         address, node = waiting.pop()
         if not isinstance(node, Branch):
-            words[address] = mark | number[node]
+            words[address] = mark | place[node]
             continue
         child = len(words)
         words += [0, 0]
@@ -151,39 +155,128 @@ def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, longest: int
 def written(
     memories: Sequence[Memory], sizes: Sizes, codes: Sequence[Field], sums: ops.LeafSum, name: str, title: str
 ) -> Circuit:
-    """The Verilog around the memories."""
-    outputs = len(sums.start)
+    """The circuit around the memories."""
     ranges = [totals(m) for m in memories]
-    low = [int(sums.start[k]) + sum(r[k][0] for r in ranges) for k in range(outputs)]
-    high = [int(sums.start[k]) + sum(r[k][1] for r in ranges) for k in range(outputs)]
-    fields = tuple(Field(f"sum0_{k}", max(1, width(low[k], high[k])), low[k] < 0) for k in range(outputs))
-    rounds = len(memories[0].words) and -(-max(m.trees for m in memories) // AT_ONCE)
-    busy = AT_ONCE * rounds * sizes.steps
-    latency = busy + 6
-    text = [
-        f"// {title}",
-        f"//\n// {len(memories)} walkers; a row is taken every {latency} cycles and its result comes {latency} edges later.",
-        "`default_nettype none\n",
-        *top(sizes, codes, fields, sums, ranges, busy, latency, name),
-    ]
+    fields = results(sums, ranges)
+    busy = AT_ONCE * -(-max(m.trees for m in memories) // AT_ONCE) * sizes.steps
+    latency = busy + AFTERWARDS
+    parts = [top(sizes, codes, fields, sums, ranges, (busy, latency), name, title)]
+    images: dict[str, str] = {}
     for w, found in enumerate(memories):
-        text += ["", *walker(found, sizes, codes, ranges[w], f"{name}_walker_{w}")]
-    text += ["", "`default_nettype wire", ""]
-    counts = Counter({("walker", sizes.word): len(memories), ("memory", sizes.word): sum(len(m.words) for m in memories)})
-    counts["memory", leaf_width(ranges)] += sum(len(m.leaves) for m in memories)
-    return Circuit(name, "\n".join(text), tuple(codes), fields, latency, latency, dict(counts))
+        parts.append(walker(found, sizes, codes, ranges[w], f"{name}_walker_{w}"))
+        images[f"{name}_walker_{w}_nodes.hex"] = hexadecimal(found.words, sizes.word)
+        images[f"{name}_walker_{w}_leaves.hex"] = hexadecimal(packed(found.leaves), leaf_width(found))
+    verilog = "`default_nettype none\n\n" + "\n".join(parts) + "\n`default_nettype wire\n"
+    counts = {("walker", sizes.word): len(memories), ("memory", sizes.word): sum(len(m.words) for m in memories)}
+    counts["leaf memory", leaf_width(memories[0])] = sum(len(m.leaves) for m in memories)
+    return Circuit(name, verilog, tuple(codes), fields, latency, latency, counts, images)
 
 
-def leaf_width(ranges: Sequence[Sequence[tuple[int, int]]]) -> int:
-    """The bits of all outputs' totals."""
-    return sum(max(1, width(*r)) for r in ranges[0])
+def hexadecimal(words: Sequence[int], bits: int) -> str:
+    """The image of a memory: a word a line."""
+    return "".join(f"{word:0{-(-bits // 4)}x}\n" for word in words)
 
 
-def totals(found: Memory) -> list[tuple[int, int]]:
-    """The range of what a walker adds up for each output: of any number of its leaves, as many as it has trees."""
+def totals(found: Memory) -> list[Ends]:
+    """The range of what a walker adds up for each output: of any of its leaves, as many as it has trees."""
     low = np.minimum(found.leaves.min(0), 0) * found.trees
     high = np.maximum(found.leaves.max(0), 0) * found.trees
     return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+
+
+def results(sums: ops.LeafSum, ranges: Sequence[Sequence[Ends]]) -> tuple[Field, ...]:
+    """The fields of a result: what all walkers add up, and the start."""
+    fields = []
+    for k, start in enumerate(sums.start):
+        low, high = (int(start) + sum(found[k][end] for found in ranges) for end in (0, 1))
+        fields.append(Field(f"sum0_{k}", bits_of((low, high)), low < 0))
+    return tuple(fields)
+
+
+def bits_of(ends: Ends) -> int:
+    """The bits of a register with this range."""
+    return max(1, width(*ends))
+
+
+def kind(ends: Ends) -> str:
+    """The sign and the bits of a declaration."""
+    return f"{'signed ' if ends[0] < 0 else ''}[{bits_of(ends) - 1}:0]"
+
+
+def extended(name: str, is_signed: bool, signed: bool) -> str:
+    """An operand among operands that are all signed, or all unsigned."""
+    return f"$signed({{1'b0, {name}}})" if signed and not is_signed else name
+
+
+def value_ranges(found: Memory) -> list[Ends]:
+    """The range of what a leaf adds to each output."""
+    return [(int(column.min()), int(column.max())) for column in found.leaves.T]
+
+
+def leaf_width(found: Memory) -> int:
+    """The bits of a leaf: what it adds to all outputs, side by side."""
+    return sum(map(bits_of, value_ranges(found)))
+
+
+def packed(leaves: np.ndarray) -> list[int]:
+    """Each leaf as one word, the first output in the lowest bits."""
+    widths = [bits_of((int(column.min()), int(column.max()))) for column in leaves.T]
+    starts = np.cumsum([0, *widths[:-1]]).tolist()
+    return [
+        sum((int(v) % (1 << bits)) << start for v, bits, start in zip(leaf, widths, starts, strict=True))
+        for leaf in leaves
+    ]
+
+
+TOP = Template("""\
+// $title
+//
+// $walkers walkers, which have the trees in memory. A row is taken every $latency cycles.
+module $name (
+    input  wire clk,
+    input  wire rst,
+    input  wire in_valid,
+    output wire in_ready,
+    input  wire [$in_high:0] in_row,
+    output wire out_valid,
+    output wire [$out_high:0] out_row
+);
+    // A row came `tick` + 1 edges ago, and is at work while `running`.
+    reg running;
+    reg [$tick_high:0] tick;
+    assign out_valid = running && tick == $tick'd$last;
+    assign in_ready = !running || out_valid;
+    wire start = in_valid && in_ready;
+    always @(posedge clk) begin
+        running <= !rst && (start || (running && !out_valid));
+        tick <= start ? $tick'd0 : tick + 1'b1;
+    end
+
+    // The row at work: $columns codes of $code bits each.
+    reg [$row_high:0] row;
+    always @(posedge clk) if (start) row <= {
+$fields
+    };
+
+    // Whose turn it is of three trees, and the step that they are at: they go in at step 0 and end in the last one.
+    reg [1:0] turn;
+    reg [$step_high:0] step;
+    always @(posedge clk) begin
+        turn <= start || turn == 2'd2 ? 2'd0 : turn + 1'b1;
+        if (start) step <= $step'd0;
+        else if (turn == 2'd2) step <= step == $step'd$last_step ? $step'd0 : step + 1'b1;
+    end
+    wire at_work = running && tick < $tick'd$busy;
+    wire load = at_work && step == $step'd0;
+    wire arrived = at_work && step == $step'd$last_step;
+
+$instances
+
+    // What all walkers found.
+$results
+    assign out_row = {$out_fields};
+endmodule
+""")
 
 
 def top(
@@ -191,134 +284,146 @@ def top(
     codes: Sequence[Field],
     fields: Sequence[Field],
     sums: ops.LeafSum,
-    ranges: Sequence[Sequence[tuple[int, int]]],
-    busy: int,
-    latency: int,
+    ranges: Sequence[Sequence[Ends]],
+    times: tuple[int, int],
     name: str,
-) -> Iterator[str]:
-    """The module that keeps time and adds up what the walkers found."""
-    code = sizes.rank - 1
-    bits = sum(field.width for field in codes)
-    tick = latency.bit_length()
-    yield f"module {name} (\n    input  wire clk,\n    input  wire rst,\n    input  wire in_valid,"
-    yield f"    output wire in_ready,\n    input  wire [{bits - 1}:0] in_row,\n    output wire out_valid,"
-    yield f"    output wire [{sum(f.width for f in fields) - 1}:0] out_row\n);"
-    yield f"    // The row at work: {len(codes)} codes of {code} bits each."
-    yield f"    reg [{code * len(codes) - 1}:0] row;"
-    yield "\n    // A row came `tick` + 1 edges ago, and is at work while `running`."
-    yield "    reg running;"
-    yield f"    reg [{tick - 1}:0] tick;"
-    yield f"    assign out_valid = running && tick == {tick}'d{latency - 1};"
-    yield "    assign in_ready = !running || out_valid;"
-    yield "    wire start = in_valid && in_ready;"
-    yield "    always @(posedge clk) begin"
-    yield "        running <= !rst && (start || (running && !out_valid));"
-    yield f"        tick <= start ? {tick}'d0 : tick + 1'b1;"
-    yield "    end"
-    yield "    always @(posedge clk) if (start) row <= {"
-    yield ",\n".join(f"        {_field(codes, c, code)}" for c in reversed(range(len(codes)))) + "};"
-    yield "\n    // Which step of which trees: a new tree goes in while step is 0, and is at its leaf in the last step."
-    yield f"    reg [{max(1, (AT_ONCE - 1).bit_length()) - 1}:0] slot;"
-    yield f"    reg [{max(1, (sizes.steps - 1).bit_length()) - 1}:0] step;"
-    last = f"{(AT_ONCE - 1).bit_length()}'d{AT_ONCE - 1}"
-    final = f"{max(1, (sizes.steps - 1).bit_length())}'d{sizes.steps - 1}"
-    yield "    always @(posedge clk) begin"
-    yield "        if (start) begin slot <= 0; step <= 0; end"
-    yield "        else begin"
-    yield f"            slot <= slot == {last} ? 0 : slot + 1'b1;"
-    yield f"            if (slot == {last}) step <= step == {final} ? 0 : step + 1'b1;"
-    yield "        end"
-    yield "    end"
-    yield f"    wire at_work = running && tick < {tick}'d{busy};"
-    yield "    wire load = at_work && step == 0;"
-    yield f"    wire arrived = at_work && step == {final};"
-    for w, walker_ranges in enumerate(ranges):
-        yield f"\n    // Walker {w}"
-        for k, ends in enumerate(walker_ranges):
-            yield f"    wire {_kind(ends)} total_{w}_{k};"
-        ports = ", ".join(f".total_{k}(total_{w}_{k})" for k in range(len(walker_ranges)))
-        yield f"    {name}_walker_{w} walker_{w} (.clk(clk), .start(start), .load(load), .arrived(arrived), .row(row), {ports});"
-    yield "\n    // What all walkers found. It is added while the last result settles, and kept until the next."
-    for k, field in enumerate(fields):
-        signed = any(r[k][0] < 0 for r in ranges) or int(sums.start[k]) < 0
-        terms = [_extended(f"total_{w}_{k}", r[k][0] < 0, signed) for w, r in enumerate(ranges)]
-        start = int(sums.start[k])
-        if start:
-            size = abs(start).bit_length() + signed
-            terms.append(f"{'-' if start < 0 else ''}{size}'{'s' if signed else ''}d{abs(start)}")
-        kind = f"{'signed ' if field.signed else ''}[{field.width - 1}:0]"
-        yield f"    reg {kind} result_{k};"
-        yield f"    always @(posedge clk) if (tick == {tick}'d{latency - 2}) result_{k} <= {' + '.join(terms)};"
-    yield f"    assign out_row = {{{', '.join(f'result_{k}' for k in reversed(range(len(fields))))}}};"
-    yield "endmodule"
+    title: str,
+) -> str:
+    """The module that keeps time and adds up what the walkers found. times: cycles at work, and until the result."""
+    busy, latency = times
+    code, step = sizes.rank - 1, max(1, (sizes.steps - 1).bit_length())
+    totals_of = [added(k, field, int(sums.start[k]), ranges, latency) for k, field in enumerate(fields)]
+    return TOP.substitute(
+        title=title,
+        walkers=len(ranges),
+        latency=latency,
+        name=name,
+        in_high=sum(field.width for field in codes) - 1,
+        out_high=sum(field.width for field in fields) - 1,
+        tick=latency.bit_length(),
+        tick_high=latency.bit_length() - 1,
+        last=latency - 1,
+        columns=len(codes),
+        code=code,
+        row_high=code * len(codes) - 1,
+        fields=",\n".join(f"        {field_of(codes, c, code)}" for c in reversed(range(len(codes)))),
+        step=step,
+        step_high=step - 1,
+        last_step=sizes.steps - 1,
+        busy=busy,
+        instances="\n".join(instance(w, found, name) for w, found in enumerate(ranges)),
+        results="\n".join(totals_of),
+        out_fields=", ".join(f"result_{k}" for k in reversed(range(len(fields)))),
+    )
 
 
-def _field(codes: Sequence[Field], c: int, code: int) -> str:
-    """Code c of the row, with leading zeros."""
+def field_of(codes: Sequence[Field], c: int, code: int) -> str:
+    """Code c of the row that comes in, with leading zeros."""
     low = sum(field.width for field in codes[:c])
     bits = f"in_row[{low + codes[c].width - 1}:{low}]" if codes[c].width > 1 else f"in_row[{low}]"
-    padding = code - codes[c].width
-    return f"{{{padding}'d0, {bits}}}" if padding else bits
+    return f"{{{code - codes[c].width}'d0, {bits}}}" if code > codes[c].width else bits
 
 
-def _kind(ends: tuple[int, int]) -> str:
-    return f"{'signed ' if ends[0] < 0 else ''}[{max(1, width(*ends)) - 1}:0]"
+def instance(w: int, ranges: Sequence[Ends], name: str) -> str:
+    """A walker, and what it adds up."""
+    wires = "\n".join(f"    wire {kind(ends)} total_{w}_{k};" for k, ends in enumerate(ranges))
+    ports = "".join(f",\n        .total_{k}(total_{w}_{k})" for k in range(len(ranges)))
+    common = ".clk(clk), .start(start), .load(load), .arrived(arrived), .row(row)"
+    return f"{wires}\n    {name}_walker_{w} walker_{w} (\n        {common}{ports}\n    );"
 
 
-def _extended(name: str, is_signed: bool, signed: bool) -> str:
-    return f"$signed({{1'b0, {name}}})" if signed and not is_signed else name
+def added(k: int, field: Field, start: int, ranges: Sequence[Sequence[Ends]], latency: int) -> str:
+    """The register of a result: the walkers' totals and the start."""
+    signed = start < 0 or any(found[k][0] < 0 for found in ranges)
+    terms = [extended(f"total_{w}_{k}", found[k][0] < 0, signed) for w, found in enumerate(ranges)]
+    if start:
+        terms.append(number(start).text(signed))
+    sign, tick = "signed " if field.signed else "", latency.bit_length()
+    return (
+        f"    reg {sign}[{field.width - 1}:0] result_{k};\n"
+        f"    always @(posedge clk) if (tick == {tick}'d{latency - 2}) result_{k} <= {' + '.join(terms)};"
+    )
 
 
-def walker(
-    found: Memory, sizes: Sizes, codes: Sequence[Field], ranges: Sequence[tuple[int, int]], name: str
-) -> Iterator[str]:
+WALKER = Template("""\
+// Follows $trees trees. A word of its nodes: 1 and a leaf's number, or 0, column, rank, the left child's address.
+module $name (
+    input  wire clk,
+    input  wire start,
+    input  wire load,
+    input  wire arrived,
+    input  wire [$row_high:0] row,
+$ports
+);
+    reg [$word_high:0] nodes [0:$last_node];
+    initial $$readmemh("${name}_nodes.hex", nodes);
+    reg [$leaf_high:0] leaves [0:$last_leaf];
+    initial $$readmemh("${name}_leaves.hex", leaves);
+
+    // The next tree, and an address; a cycle later the node there, then the code that it tests, then the next address.
+    reg [$address_high:0] tree, at, at_1, at_2;
+    reg [$word_high:0] node, held;
+    reg [$code_high:0] code;
+    wire [$column_high:0] column = node[$column_at +: $column];
+    wire [$padded_high:0] padded = row;
+    wire passes = {1'b0, code} >= held[$address +: $rank];
+    wire [$address_high:0] next = held[$word_high] ? at_2 : held[$address_high:0] + passes;
+    always @(posedge clk) begin
+        if (start) tree <= $address'd0;
+        else if (load) tree <= tree + 1'b1;
+        at <= load ? tree : next;
+        node <= nodes[at];
+        at_1 <= at;
+        code <= padded[column * $code +: $code];
+        held <= node;
+        at_2 <= at_1;
+    end
+
+    // What the leaf of a tree in its last step holds, is added.
+    reg [$leaf_high:0] leaf;
+    reg [3:0] arriving;
+$values
+    always @(posedge clk) begin
+        arriving <= start ? 4'd0 : {arriving[2:0], arrived};
+        leaf <= leaves[held[$number_high:0]];
+$sums
+    end
+endmodule
+""")
+
+
+def walker(found: Memory, sizes: Sizes, codes: Sequence[Field], ranges: Sequence[Ends], name: str) -> str:
     """A module that follows the trees of one memory."""
-    code, word, address = sizes.rank - 1, sizes.word, sizes.address
-    values = [(int(c.min()), int(c.max())) for c in found.leaves.T]
-    value_bits = [max(1, width(*ends)) for ends in values]
-    yield f"module {name} ("
-    yield "    input  wire clk,\n    input  wire start,\n    input  wire load,\n    input  wire arrived,"
-    yield f"    input  wire [{code * len(codes) - 1}:0] row,"
-    yield ",\n".join(f"    output reg {_kind(ends)} total_{k}" for k, ends in enumerate(ranges)) + "\n);"
-    yield f"    // {found.trees} trees: nodes {{leaf, column, rank, left child}} and leaves {{1, number}}."
-    yield f"    reg [{word - 1}:0] nodes [0:{len(found.words) - 1}];"
-    yield f"    reg [{sum(value_bits) - 1}:0] leaves [0:{len(found.leaves) - 1}];"
-    yield "    initial begin"
-    digits = -(-word // 4)
-    yield from (f"        nodes[{i}] = {word}'h{value:0{digits}x};" for i, value in enumerate(found.words))
-    for i, row in enumerate(found.leaves):
-        packed = sum((int(v) % (1 << b)) << sum(value_bits[:k]) for k, (v, b) in enumerate(zip(row, value_bits, strict=True)))
-        yield f"        leaves[{i}] = {sum(value_bits)}'h{packed:x};"
-    yield "    end"
-    yield "\n    // The next tree, and an address of the nodes: three trees take turns."
-    yield f"    reg [{address - 1}:0] tree, at, at_1, at_2;"
-    yield "    // One cycle later the node there, two cycles later the code that it tests, then the next address."
-    yield f"    reg [{word - 1}:0] node, held;"
-    yield f"    reg [{code - 1}:0] code;"
-    low = sizes.rank + address
-    yield f"    wire [{sizes.column - 1}:0] column = node[{low + sizes.column - 1}:{low}];"
-    yield f"    wire [{code * (1 << sizes.column) - 1}:0] padded = row;"
-    yield f"    wire passes = {{1'b0, code}} >= held[{low - 1}:{address}];"
-    yield f"    wire [{address - 1}:0] next = held[{word - 1}] ? at_2 : held[{address - 1}:0] + passes;"
-    yield "    always @(posedge clk) begin"
-    yield "        if (start) tree <= 0; else if (load) tree <= tree + 1'b1;"
-    yield "        at <= load ? tree : next;"
-    yield "        node <= nodes[at]; at_1 <= at;"
-    yield f"        code <= padded[column * {code} +: {code}]; held <= node; at_2 <= at_1;"
-    yield "    end"
-    yield "\n    // Of a tree in its last step: what its leaf holds is added."
-    yield f"    reg [{sum(value_bits) - 1}:0] leaf;"
-    yield "    reg [4:0] arriving;  // one bit for each cycle since the step began"
-    yield f"    wire [{sizes.leaf - 1}:0] number = held[{sizes.leaf - 1}:0];"
-    for k, ends in enumerate(values):
-        start = sum(value_bits[:k])
-        yield f"    wire {'signed ' if ends[0] < 0 else ''}[{value_bits[k] - 1}:0] value_{k} = leaf[{start + value_bits[k] - 1}:{start}];"
-    yield "    always @(posedge clk) begin"
-    yield "        arriving <= start ? 5'd0 : {arriving[3:0], arrived};"
-    yield "        leaf <= leaves[number];"
-    for k, ends in enumerate(values):
-        signed = ranges[k][0] < 0
-        yield f"        if (start) total_{k} <= 0;"
-        yield f"        else if (arriving[3]) total_{k} <= total_{k} + {_extended(f'value_{k}', ends[0] < 0, signed)};"
-    yield "    end"
-    yield "endmodule"
+    code, values = sizes.rank - 1, value_ranges(found)
+    starts = np.cumsum([0, *map(bits_of, values)]).tolist()
+    sums = [total(k, ends, ranges[k][0] < 0) for k, ends in enumerate(values)]
+    return WALKER.substitute(
+        trees=found.trees,
+        name=name,
+        row_high=code * len(codes) - 1,
+        ports=",\n".join(f"    output reg {kind(ends)} total_{k}" for k, ends in enumerate(ranges)),
+        word_high=sizes.word - 1,
+        last_node=len(found.words) - 1,
+        leaf_high=leaf_width(found) - 1,
+        last_leaf=len(found.leaves) - 1,
+        address=sizes.address,
+        address_high=sizes.address - 1,
+        code=code,
+        code_high=code - 1,
+        column=sizes.column,
+        column_high=sizes.column - 1,
+        column_at=sizes.rank + sizes.address,
+        padded_high=(code << sizes.column) - 1,
+        rank=sizes.rank,
+        number_high=sizes.leaf - 1,
+        values="\n".join(
+            f"    wire {kind(e)} value_{k} = leaf[{starts[k]} +: {bits_of(e)}];" for k, e in enumerate(values)
+        ),
+        sums="\n".join(sums),
+    )
+
+
+def total(k: int, value: Ends, signed: bool) -> str:
+    """How an output's total grows."""
+    grown = f"total_{k} + {extended(f'value_{k}', value[0] < 0, signed)}"
+    return f"        if (start) total_{k} <= 0;\n        else if (arriving[3]) total_{k} <= {grown};"

@@ -1,0 +1,62 @@
+"""Trees in memory, followed by walkers: the sums of the reference for every row, at the promised time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tensorml import ops
+from tensorml.executors.fpga import walkers
+from tensorml.executors.fpga.circuit import Field
+from tensorml.executors.fpga.simulate import Simulator
+from tensorml.executors.reference import evaluate
+from tensorml.graph import Graph, Input, Op, TensorType
+from tests.samples import random_trees
+
+CODES = Input("codes", TensorType(("N", 3), np.dtype(np.uint8)))
+FIELDS = [Field(f"code{c}", 3) for c in range(3)]
+
+
+def symmetric(trees: int) -> ops.DescendSymmetric:
+    """Symmetric trees of 0 to 4 tests, one of which no code passes."""
+    rng = np.random.default_rng(1)
+    size = rng.integers(0, 5, trees)
+    column, rank = (rng.integers(low, high, size.sum()).astype(np.int32) for low, high in ((0, 3), (1, 10)))
+    return ops.DescendSymmetric(CODES, column, rank, size)
+
+
+def sums(leaves: Op, count: int, outputs: int, vectors: bool) -> ops.LeafSum:
+    """Leaves that hold one number, or a vector with negative numbers."""
+    rng = np.random.default_rng(2)
+    start = rng.integers(-9, 9, outputs)
+    if vectors:
+        return ops.LeafSum(leaves, rng.integers(-5, 30, (count, outputs)), start, None)
+    return ops.LeafSum(leaves, rng.integers(0, 30, (count, 1)), start, rng.integers(0, outputs, leaves.columns))
+
+
+@pytest.mark.parametrize(
+    ("trees", "depth", "count", "outputs", "vectors"),
+    [(7, 3, 1, 1, False), (20, 5, 2, 3, False), (11, 4, 3, 2, True), (2, 1, 2, 1, False)],
+    ids=["one walker", "several outputs", "vectors", "fewer trees than turns"],
+)
+def test_sums_are_those_of_the_reference(trees: int, depth: int, count: int, outputs: int, vectors: bool) -> None:
+    descend = random_trees(CODES, trees, depth, 6)
+    added = sums(descend, len(descend.left) + len(descend.roots), outputs, vectors)
+    circuit = walkers.circuit(descend, added, FIELDS, count, "core", "Trees in memory.")
+    assert_sums(added, circuit)
+
+
+def test_symmetric_trees_and_a_rank_that_no_code_reaches() -> None:
+    descend = symmetric(9)
+    added = sums(descend, int((2**descend.size).sum()), 1, False)
+    assert_sums(added, walkers.circuit(descend, added, FIELDS, 2, "core", "Trees in memory."))
+
+
+def assert_sums(added: ops.LeafSum, circuit: walkers.Circuit) -> None:
+    """All rows that there are, twice in another order; a row each `interval` cycles."""
+    rows = np.stack(np.meshgrid(*[np.arange(8)] * 3), axis=-1).reshape(-1, 3)
+    rows = np.concatenate([rows, np.random.default_rng(0).permutation(rows)])
+    expected = evaluate(Graph({"sums": added}), {"codes": rows.astype(np.uint8)})["sums"]
+    simulation = Simulator(circuit).simulate(rows)
+    np.testing.assert_array_equal(simulation.results, expected)
+    assert simulation.cycles >= len(rows) * circuit.interval
