@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, leaf_ranges
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, leaf_ranges
 from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
@@ -129,10 +129,6 @@ def unknown(op: Op) -> tuple[np.ndarray, np.ndarray]:
     raise NoRows("the range of its inputs is not known")
 
 
-class NoRows(DoesNotFit):
-    """Raised for a model whose inputs become fixed point, without rows to see their ranges from."""
-
-
 @dataclass(frozen=True, eq=False)
 class Oracle:
     """What a graph gives for some rows, each value computed once."""
@@ -244,5 +240,5 @@ def bound(op: Op, fixed: Fixed) -> Loss:
     for part in leaf_ranges(integers.leaves):
         above = values[part] - values[part].min(0)
         spread += float(above.max(initial=0))
-        error += float(np.abs(integers.values[part] * step - above).max(initial=0))
+        error += float(np.ptp(integers.values[part] * step - above, axis=0).max(initial=0)) / 2  # start in the middle
     return Loss(error, error / spread if error else 0.0, 0)

@@ -18,6 +18,7 @@ from tensorml.graph import Const, Op
 
 MOST_BITS = 62
 TABLE_BITS = 12  # of the index of a function's table, at most
+STARTS = 64  # that are tried for the integers of a tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,10 @@ class Fixed:
 
 class DoesNotFit(Exception):  # noqa: N818 - says what, as an answer
     """Raised by a rule for what has no integers in this form; the operator stays on the host."""
+
+
+class NoRows(DoesNotFit):
+    """Raised for what becomes fixed point, without rows to see its range from."""
 
 
 Rule = Callable[..., Fixed]  # the operator, the bits, then operands: Fixed, or an array for a constant
@@ -175,9 +180,6 @@ def multiply(op: ops.Mul, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarra
     return Fixed(ops.Mul(a.op, b.op), low, corners.max(0), a.step * b.step, np.zeros(len(low)))
 
 
-HEAVY.add(ops.Mul)
-
-
 @rule(ops.Div)
 def divide(op: ops.Div, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """By a constant: the step changes."""
@@ -219,9 +221,6 @@ def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np
     if np.ptp(bound):
         raise DoesNotFit("limits that differ")
     return limited(x, float(bound[0]), np.inf) if isinstance(op, ops.Max) else limited(x, -np.inf, float(bound[0]))
-
-
-HEAVY.update({ops.Max, ops.Min})
 
 
 @rule(ops.Sigmoid, ops.Tanh, ops.Exp)
@@ -267,13 +266,13 @@ HEAVY.update({ops.Descend, ops.DescendSymmetric})
 
 @rule(ops.LeafSum, heavy=True)
 def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
-    """What leaves hold, in steps above the least of their tree: small positive integers. The offset has the rest."""
+    """What leaves hold, in steps above a number of their tree's own: small positive integers. The offset has the rest."""
     trees = leaf_ranges(leaves.op)
     values = op.values.astype(np.float64)
-    least = np.stack([values[part].min(0) for part in trees])
-    above = values - np.repeat(least, [part.stop - part.start for part in trees], axis=0)
-    step = finest(above, bits)
-    whole = np.floor(above / step + 0.5).astype(np.int64)
+    step = finest(np.stack([np.ptp(values[part], axis=0) for part in trees]), bits)
+    rounded = [[whole_steps(column / step) for column in values[part].T] for part in trees]
+    whole = np.concatenate([np.stack([steps for steps, _ in tree], axis=1) for tree in rounded])
+    least = np.array([[start for _, start in tree] for tree in rounded]) * step
     most = np.stack([whole[part].max(0) for part in trees])
     outputs = len(op.start)
     target = np.eye(outputs, dtype=np.int64)[op.output] if op.output is not None else None
@@ -281,6 +280,29 @@ def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
     start = least.sum(0) if target is None else target.T.astype(np.float64) @ least[:, 0]
     sums = ops.LeafSum(leaves.op, whole, np.zeros(outputs, np.int64), op.output)
     return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, step), op.start.astype(np.float64) + start)
+
+
+def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Integers for what the leaves of a tree hold, and the number that 0 stands for. values: float64 [L], in steps.
+
+    Where the integers start is free, since the starts of all trees are one constant. Of the starts with which no leaf
+    is further off than if they started at the least value, it is the one that makes the simplest tree: the fewest bits,
+    then the fewest neighbouring leaves that differ. The result: int64 [L], the least of which is 0.
+    """
+    above = values - values.min()
+    ends = np.unique((above + 0.5) % 1)  # where a start has to be for a value to be half way between two integers
+    starts = (ends + np.append(ends[1:], ends[0] + 1)) / 2
+    starts = np.append(0.0, starts[:: -(-len(starts) // STARTS)])
+    whole = np.floor(above - starts[:, None] + 0.5)
+    off = above - whole
+    error = np.ptp(off, axis=1) / 2
+    near = error <= np.abs(off[0]).max()
+    near[0] = True
+    differ = (np.diff(whole, axis=1) != 0).sum(1)
+    bits = np.ceil(np.log2(np.ptp(whole, axis=1) + 1))
+    best = np.lexsort((error, differ, bits, ~near))[0]
+    least = whole[best].min()
+    return (whole[best] - least).astype(np.int64), float(values.min() + least + off[best].min() + error[best])
 
 
 def leaf_ranges(descend: Op) -> list[slice]:
@@ -303,9 +325,9 @@ def leaf_ranges(descend: Op) -> list[slice]:
     return [slice(int(b - a), int(b)) for a, b in zip(count, stop, strict=True)]
 
 
-def finest(above: np.ndarray, bits: int) -> float:
+def finest(ranges: np.ndarray, bits: int) -> float:
     """The step with which the largest of these numbers takes so many bits."""
-    largest = float(above.max(initial=0))
+    largest = float(ranges.max(initial=0))
     return largest / (2**bits - 1) if largest > 0 else 1.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, exact, power_of_two, rules
+from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, NoRows, exact, power_of_two, rules
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
@@ -87,46 +87,52 @@ def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
 
 def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
     """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit."""
-    refused: set[Op] = set()
+    refused: dict[Op, DoesNotFit] = {}
     while True:
         inside = region(graph, refused)
         left = next((op for op in graph.order if isinstance(op, ON_HOST) and op not in inside), None)
         if not inside or left is not None:
-            what = f"{type(left).__name__} is not one of the operators" if left else "it has no tree and no product"
-            raise DoesNotFit(f"{what} that a circuit computes")
+            raise reason(left, refused)
         values: dict[Op, Fixed] = {}
         entrances: dict[Op, Entrance] = {}
-        failed = next(
-            (op for op in graph.order if op in inside and not _place(op, bits, values, entrances, ranges)), None
-        )
-        if failed is None:
+        for op in (op for op in graph.order if op in inside):
+            try:
+                place(op, bits, values, entrances, ranges)
+            except DoesNotFit as why:
+                refused[op] = why
+                break
+        else:
             break
-        refused.add(failed)
     users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
     exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances}
     checks = tuple(op for op in graph.order if op in inside and isinstance(op, ops.Finite | ops.Require))
     return Split(graph, entrances, exits, checks, bits)
 
 
-def _place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> bool:
-    """Find what an operator becomes on integers; whether it becomes anything."""
-    try:
-        operands = []
-        for operand in op.operands:
-            if isinstance(operand, Const):
-                operands.append(operand.value)
-                continue
-            if operand not in values:
-                entrances[operand] = entrance(operand, bits, ranges)
-                values[operand] = entrances[operand].fixed
-            operands.append(values[operand])
-        values[op] = rules[op](op, bits, *operands)
-    except DoesNotFit:
-        return False
-    return True
+def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:
+    """Why there is nothing for a circuit. left: what would stay on the host."""
+    if left is not None and left not in refused:
+        return DoesNotFit(f"{type(left).__name__} is not one of the operators that a circuit computes")
+    heavy = [why for op, why in refused.items() if type(op) in HEAVY]
+    unknown = [why for why in refused.values() if isinstance(why, NoRows)]
+    return next(iter(unknown + heavy), DoesNotFit("it has no tree and no product that a circuit computes"))
 
 
-def region(graph: Graph, refused: set[Op]) -> set[Op]:
+def place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> None:
+    """Find what an operator becomes on integers. Raises DoesNotFit if it becomes nothing."""
+    operands = []
+    for operand in op.operands:
+        if isinstance(operand, Const):
+            operands.append(operand.value)
+            continue
+        if operand not in values:
+            entrances[operand] = entrance(operand, bits, ranges)
+            values[operand] = entrances[operand].fixed
+        operands.append(values[operand])
+    values[op] = rules[op](op, bits, *operands)
+
+
+def region(graph: Graph, refused: Container[Op]) -> set[Op]:
     """The operators of the circuit: what is heavy, and what lies between and after.
 
     It is one region: what needs a result of the host that needs a result of the circuit is the host's.
@@ -193,7 +199,7 @@ def work(operators: set[Op]) -> int:
                 total += len(op.column)
             case ops.LeafSum():
                 total += op.values.size
-            case _ if type(op) in HEAVY:
+            case _ if type(op) in HEAVY or isinstance(op, ops.Mul):
                 total += int(np.prod([int(d) for d in op.shape[1:]]))
     return total
 
