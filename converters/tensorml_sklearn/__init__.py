@@ -33,6 +33,6 @@ from tensorml_sklearn import random_projection as random_projection
 from tensorml_sklearn import semi_supervised as semi_supervised
 from tensorml_sklearn import svm as svm
 from tensorml_sklearn import tree as tree
-from tensorml_sklearn.describe import contained as contained
 from tensorml_sklearn.describe import describe as describe
+from tensorml_sklearn.output import contained as contained
 from tensorml_sklearn.unsupported import REFUSED as REFUSED

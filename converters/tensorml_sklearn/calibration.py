@@ -25,10 +25,11 @@ from tensorml.ops import (
     concat,
     full,
 )
-from tensorml_sklearn.describe import finite, floating, labelled
 from tensorml_sklearn.ensemble.members import FLOAT64, column, total
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.pipeline import outputs_of
 from tensorml_sklearn.responses import SCORES, column_at, first_method, response
+from tensorml_sklearn.validation import finite, floating
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 LEAST = 1e-12  # added to a probability before its logarithm is taken

@@ -12,7 +12,7 @@ from tensorml.errors import InputError
 from tensorml.frames import OBJECT, PANDAS, Frame, width_differs
 from tensorml.graph import Op
 from tensorml.ops import CategoryCode, Columns, Position, Untyped, cast, concat
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 NUMBERS = "biuf"

@@ -36,7 +36,7 @@ from tensorml.ops import (
     full,
     ravel,
 )
-from tensorml_sklearn.describe import finite, floating
+from tensorml_sklearn.validation import finite, floating
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 POOLS = {

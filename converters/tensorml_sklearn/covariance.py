@@ -19,7 +19,7 @@ from sklearn.covariance import (
 from tensorml.converter import Outputs, converter, fitted_attribute
 from tensorml.graph import Const, Op
 from tensorml.ops import ReduceSum, Sqrt, Where, cast, ravel
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 FLOAT64 = np.dtype(np.float64)
 

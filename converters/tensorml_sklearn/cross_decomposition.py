@@ -9,7 +9,7 @@ from tensorml.converter import Outputs, converter, fitted, fitted_attribute
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
 from tensorml.ops import cast, ravel
-from tensorml_sklearn.describe import finite, floating
+from tensorml_sklearn.validation import finite, floating
 
 Pls = PLSRegression | PLSCanonical | CCA
 FLOAT64 = np.dtype(np.float64)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -23,7 +22,6 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
@@ -45,14 +43,10 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.utils import get_tags
-from sklearn.utils._set_output import _auto_wrap_is_configured, _get_output_config  # there since scikit-learn 1.2
-from sklearn.utils.validation import check_is_fitted
 
 from tensorml.converter import Description, fitted_attribute, home, library, unsupported
-from tensorml.errors import NotFittedError, qualified_name
-from tensorml.frames import Frame
-from tensorml.graph import Input, Op
-from tensorml.ops import ArgMax, Finite, Label, Reshape, Sparse, Table, Untyped, cast
+from tensorml_sklearn.output import container, names_out, sparse_arrays
+from tensorml_sklearn.validation import require_fitted
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))  # of the installed library: (1, 6), ...
 TRUE_TAGS = (1, 7)  # from here on scikit-learn tests that the tag `sparse` is true
@@ -82,7 +76,6 @@ NOT_CONVERTED = {  # inference methods that no converter offers: what to say of 
 SPARSE = "same"  # what `transform` returns: a sparse matrix in the format of the input
 STILL_SPARSE = (SPARSE, "csr")
 SPARSE_METRICS = ("euclidean", "l2", "sqeuclidean", "manhattan", "l1", "cityblock", "chebyshev", "minkowski", "cosine")
-FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 SPARSE_TRANSFORM: dict[type, Callable[[Any], str]] = {}  # what `transform` returns for a sparse matrix; else refused
 
 
@@ -340,95 +333,3 @@ def is_identity(model: Any) -> bool:
     if type(model) is FunctionTransformer:
         return model.func is None and model.inverse_func is None and not model.validate
     return model is None or (isinstance(model, str) and model == "passthrough")
-
-
-def names_out(model: Any) -> tuple[str, ...] | None:
-    """The columns that `transform` returns; None where the model does not know them."""
-    try:
-        names = model.get_feature_names_out()
-    except (AttributeError, ValueError, TypeError):  # TypeError: random projections with n_components="auto"
-        return None
-    return None if names is None else tuple(map(str, names))
-
-
-def container(model: Any) -> str | None:
-    """The library of the DataFrames that `transform` returns, as `set_output` or the configuration says, or None."""
-    if not _auto_wrap_is_configured(model):
-        return None
-    chosen = _get_output_config("transform", model)["dense"]
-    return None if chosen == "default" else chosen
-
-
-def sparse_arrays() -> bool:
-    """Whether scikit-learn is set to return SciPy's sparse arrays in place of its sparse matrices."""
-    return get_config().get("sparse_interface", "spmatrix") != "spmatrix"
-
-
-def contained(model: Any, x: Op | Frame, result: Op) -> Op:
-    """What `transform` returned for x, as a Table where the model was set to return DataFrames.
-
-    Source: sklearn.utils._set_output._wrap_data_with_container.
-    """
-    if isinstance(result, Sparse) and sparse_arrays():
-        raise unsupported(
-            model, "scikit-learn is set to return sparse arrays", "set_config(sparse_interface='spmatrix')"
-        )
-    chosen = container(model)
-    if chosen is None:
-        return result
-    names = _required_names(model)
-    if isinstance(result, Table) and (result.library, chosen) != ("polars", "pandas"):
-        return Table(result.parts, names, chosen, result.indexed)
-    if isinstance(result, Table | Sparse):
-        kind = "sparse matrix" if isinstance(result, Sparse) else f"{result.library} DataFrame"
-        raise unsupported(
-            model, f"it makes a {kind} and was set to return {chosen}", "Call set_output(transform='default') on it"
-        )
-    table = Reshape(result, (1,)) if len(result.shape) == 1 else result
-    return Table((table,), names, chosen, _indexed(x))
-
-
-def _required_names(model: Any) -> tuple[str, ...]:
-    names = names_out(model)
-    if names is None:
-        raise unsupported(
-            model,
-            "it was set to return DataFrames, but its get_feature_names_out() fails",
-            "Call set_output(transform='default') on it",
-        )
-    return names
-
-
-def _indexed(x: Op | Frame) -> bool:
-    """Whether the rows of x have the labels of the caller's frame: x is what the caller passed."""
-    if isinstance(x, Frame):
-        return x.indexed
-    return isinstance(x.x if isinstance(x, Untyped) else x, Input)
-
-
-def require_fitted(model: Any) -> None:
-    """Raise NotFittedError if the estimator is not fitted."""
-    try:
-        check_is_fitted(model)
-    except SklearnNotFittedError:
-        raise NotFittedError(f"{qualified_name(model)} is not fitted. Call fit() before converting it.") from None
-
-
-def floating(x: Op, dtypes: tuple[np.dtype, ...] = FLOATS) -> Op:
-    """X in its own dtype where that is one of `dtypes`, else in the first of them.
-
-    Source: sklearn.utils.validation.check_array(dtype=[...]).
-    """
-    if isinstance(x, Untyped):  # a list or a polars frame: check_array sees no dtype
-        return cast(x.x, dtypes[0])
-    return x if x.dtype in dtypes else cast(x, dtypes[0])
-
-
-def finite(model: object, x: Op, *, nan: bool = False) -> Op:
-    """X after the check that sklearn makes: no infinity, and no NaN unless `nan`. Integers pass as they are."""
-    return Finite(x, nan, qualified_name(model)) if x.dtype.kind == "f" else x
-
-
-def labelled(scores: Op, classes: np.ndarray) -> Op:
-    """The class of the largest score in each row, the first in a tie. scores: [N, C]."""
-    return Label(ArgMax(scores), np.asarray(classes))

@@ -23,8 +23,9 @@ from tensorml.ops import (
     concat,
     ravel,
 )
-from tensorml_sklearn.describe import finite, labelled
 from tensorml_sklearn.linear_model import classification, decision
+from tensorml_sklearn.output import labelled
+from tensorml_sklearn.validation import finite
 
 NEVER = Const(np.array(False))
 NO_PROJECTION = "transform not implemented for 'lsqr' solver (use 'svd' or 'eigen')."

@@ -8,7 +8,8 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from tensorml.converter import Outputs, converter, fitted, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import Abs, Equal, Log, ReduceSum, Sparse, Sqrt, Where, cast
-from tensorml_sklearn.describe import FLOATS, SPARSE_TRANSFORM, finite, floating
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 FLOAT64 = np.dtype(np.float64)
 

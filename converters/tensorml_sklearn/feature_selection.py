@@ -26,8 +26,10 @@ from tensorml.errors import InputError
 from tensorml.frames import OBJECT, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Op
 from tensorml.ops import Columns, Place, Table, Untyped
-from tensorml_sklearn.describe import SPARSE_TRANSFORM, contained, container, finite
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
+from tensorml_sklearn.output import contained, container
 from tensorml_sklearn.pipeline import framed, outputs_of
+from tensorml_sklearn.validation import finite
 
 Elimination = RFE | RFECV
 SELECTORS = (

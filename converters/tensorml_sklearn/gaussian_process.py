@@ -31,9 +31,9 @@ from tensorml.ops import (
     full,
     ravel,
 )
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.pairwise import Pairs, pairs
 from tensorml_sklearn.pipeline import outputs_of
+from tensorml_sklearn.validation import finite
 
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 MATERN = {0.5: "matern 0.5", 1.5: "matern 1.5", 2.5: "matern 2.5"}

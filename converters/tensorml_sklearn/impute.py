@@ -30,7 +30,8 @@ from tensorml.ops import (
     full,
 )
 from tensorml_sklearn.categories import columns_of
-from tensorml_sklearn.describe import VERSION, finite, floating, imputes_objects
+from tensorml_sklearn.describe import VERSION, imputes_objects
+from tensorml_sklearn.validation import finite, floating
 
 BOOL, FLOAT32, FLOAT64 = np.dtype(bool), np.dtype(np.float32), np.dtype(np.float64)
 NAN = float("nan")

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import Equal, Max, Min, Rank, Require, Take, Where, cast, full, ravel
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 INT32 = np.dtype(np.int32)
 FLOAT64 = np.dtype(np.float64)

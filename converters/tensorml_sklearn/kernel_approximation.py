@@ -14,8 +14,9 @@ from sklearn.kernel_approximation import (
 from tensorml.converter import Outputs, converter, fitted, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import CircularProduct, Cos, Equal, Log, Require, Reshape, Sin, Sqrt, Where, cast, concat
-from tensorml_sklearn.describe import FLOATS, SPARSE_TRANSFORM, finite, floating
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
 from tensorml_sklearn.pairwise import pairs
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 FLOAT64 = np.dtype(np.float64)
 INTERVALS = {1: 0.8, 2: 0.5, 3: 0.4}  # AdditiveChi2Sampler's sample_interval by sample_steps

@@ -67,7 +67,8 @@ from tensorml.ops import (
     full,
     ravel,
 )
-from tensorml_sklearn.describe import FLOATS, finite, floating, labelled
+from tensorml_sklearn.output import labelled
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 INT64 = np.dtype(np.int64)
 LINKS = {"IdentityLink": lambda raw: raw, "LogLink": Exp}

@@ -13,7 +13,7 @@ from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky, _estima
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Exp, LogSumExp, ReduceSum, cast, concat, ravel
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 FLOAT64 = np.dtype(np.float64)
 READ = {"float64", "float32", "float16", "int64", "int32"}

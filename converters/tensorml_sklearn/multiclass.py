@@ -12,10 +12,11 @@ from tensorml.converter import Outputs, converter, fitted_attribute
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import Abs, Columns, Equal, Label, Max, ReduceSum, Sparse, Where, cast, concat, full
-from tensorml_sklearn.describe import finite, labelled
 from tensorml_sklearn.ensemble.members import FLOAT64, INT64, base_label, chosen, column
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.pipeline import outputs_of
 from tensorml_sklearn.responses import binary_score, binary_threshold, column_at, numeric_rows, one_of
+from tensorml_sklearn.validation import finite
 
 
 def bases(model: Any) -> list[tuple[str, Any]]:

@@ -10,8 +10,9 @@ from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, Gaussi
 from tensorml.converter import Outputs, converter, fitted, fitted_attribute
 from tensorml.graph import Const, Op
 from tensorml.ops import Exp, LeafSum, LogSumExp, ReduceSum, Require, Untyped, cast, concat
-from tensorml_sklearn.describe import finite, labelled
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.preprocessing import above_threshold
+from tensorml_sklearn.validation import finite
 
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 

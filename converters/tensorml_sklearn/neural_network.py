@@ -11,7 +11,9 @@ from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from tensorml.converter import Outputs, converter, fitted, fitted_attribute
 from tensorml.graph import Const, Op
 from tensorml.ops import Exp, Label, Log, Max, Sigmoid, Softmax, Sparse, Tanh, cast, concat, full, ravel
-from tensorml_sklearn.describe import FLOATS, SPARSE_TRANSFORM, finite, floating, labelled
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
+from tensorml_sklearn.output import labelled
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 INT64 = np.dtype(np.int64)
 

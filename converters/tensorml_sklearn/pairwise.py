@@ -14,7 +14,7 @@ from tensorml.converter import unsupported
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
 from tensorml.ops import BatchKernel, BatchProduct, Kernel, KernelExpansion, ReduceSum, Require, Sqrt, Where, cast, full
-from tensorml_sklearn.describe import finite, floating
+from tensorml_sklearn.validation import finite, floating
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 OPERATORS = {"poly": "polynomial", "additive_chi2": "additive chi2"}  # where the operator has another name

@@ -16,7 +16,8 @@ from tensorml.errors import InputError
 from tensorml.frames import LIST, OBJECT, OBJECTS, PANDAS, Frame, names_differ, width_differs
 from tensorml.graph import Const, Op
 from tensorml.ops import Columns, Sparse, Table, Untyped, concat, full
-from tensorml_sklearn.describe import contained, container, describe_step, is_identity, names_out
+from tensorml_sklearn.describe import describe_step, is_identity
+from tensorml_sklearn.output import contained, container, names_out
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 WITH_ARGUMENTS = ("predict", "predict_proba", "predict_log_proba")

@@ -11,7 +11,8 @@ from tensorml.converter import Outputs, converter, fitted_attribute
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
 from tensorml.ops import Sparse
-from tensorml_sklearn.describe import FLOATS, SPARSE_TRANSFORM, finite, floating
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 Projection = GaussianRandomProjection | SparseRandomProjection
 WIDE = FLOATS[:2]  # float64, float32

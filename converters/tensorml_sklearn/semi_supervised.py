@@ -10,9 +10,10 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTraini
 from tensorml.converter import Outputs, apply, converter, fitted_attribute
 from tensorml.graph import Const, Op
 from tensorml.ops import ReduceSum, WeightedRows, cast, full
-from tensorml_sklearn.describe import finite, floating, labelled
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.pairwise import Pairs, dense, require_named
 from tensorml_sklearn.pipeline import outputs_of
+from tensorml_sklearn.validation import finite, floating
 
 FLOAT64 = np.dtype(np.float64)
 INSIDE = "SelfTrainingClassifier estimator_"

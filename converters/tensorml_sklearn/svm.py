@@ -26,9 +26,9 @@ from tensorml.ops import (
     cast,
     ravel,
 )
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.linear_model import linear_classifier, linear_regressor
 from tensorml_sklearn.pairwise import PRECOMPUTED, Pairs, dense, require_named
+from tensorml_sklearn.validation import finite
 
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 LEAST = 1e-7  # libsvm's smallest probability of a pair

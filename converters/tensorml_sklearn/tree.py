@@ -16,7 +16,8 @@ from tensorml.converter import Outputs, converter, fitted_attribute, once_per_mo
 from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Columns, LabelColumns, Log, Paths, Reshape, Take, cast, concat, ravel
 from tensorml.trees import Forest, below
-from tensorml_sklearn.describe import finite, labelled, sparse_arrays
+from tensorml_sklearn.output import labelled, sparse_arrays
+from tensorml_sklearn.validation import finite
 
 FLOAT32 = np.dtype(np.float32)
 Tree = Any  # sklearn.tree._tree.Tree, a Cython class

@@ -23,7 +23,8 @@ from tensorml.converter import Outputs, converter, fitted, fitted_attribute
 from tensorml.errors import InputError
 from tensorml.graph import Const, Op
 from tensorml.ops import FlatRow, ReduceSum, Sparse, Untyped, cast, ravel
-from tensorml_sklearn.describe import FLOATS, SPARSE_TRANSFORM, VERSION, finite, floating
+from tensorml_sklearn.describe import SPARSE_TRANSFORM, VERSION
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 WIDE = FLOATS[:2]  # float64, float32
 

@@ -10,7 +10,8 @@ from tensorml.errors import InputError
 from tensorml.graph import Const, Op
 from tensorml.ops import MultiplicativeUpdates, NonNegativeDescent, ReduceSum, Require, TopicWeights, Untyped, cast
 from tensorml_sklearn.decomposition.components import WIDE, dense
-from tensorml_sklearn.describe import SPARSE_TRANSFORM, finite, floating
+from tensorml_sklearn.describe import SPARSE_TRANSFORM
+from tensorml_sklearn.validation import finite, floating
 
 LOSSES = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 ZEROS = (

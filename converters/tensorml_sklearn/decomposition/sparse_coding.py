@@ -26,7 +26,8 @@ from tensorml.ops import (
     concat,
 )
 from tensorml_sklearn.decomposition.components import WIDE, numbers
-from tensorml_sklearn.describe import VERSION, finite, floating
+from tensorml_sklearn.describe import VERSION
+from tensorml_sklearn.validation import finite, floating
 
 Coder = SparseCoder | DictionaryLearning | MiniBatchDictionaryLearning
 TYPED = (1, 8)  # from here on sparse_encode makes float32 or float64 of its input; before, of 'lasso_cd' alone

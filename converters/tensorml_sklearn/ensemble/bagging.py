@@ -11,7 +11,6 @@ from tensorml.converter import Outputs, converter, fitted_attribute, once_per_mo
 from tensorml.frames import Frame
 from tensorml.graph import Op
 from tensorml.ops import Columns, LeafSum, Log, Sparse, Untyped, cast, ravel
-from tensorml_sklearn.describe import labelled
 from tensorml_sklearn.ensemble.members import (
     FLOAT64,
     base_label,
@@ -25,6 +24,7 @@ from tensorml_sklearn.ensemble.members import (
     spread,
     total,
 )
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.pipeline import outputs_of
 from tensorml_sklearn.tree import TREE_CLASSIFIERS, TREE_REGRESSORS, Trees, read_trees, takes_nan, tree_input
 

@@ -25,7 +25,7 @@ from tensorml.ops import (
     concat,
     ravel,
 )
-from tensorml_sklearn.describe import labelled
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.tree import Trees, read_trees, tree_input
 
 FLOAT64 = np.dtype(np.float64)

@@ -13,8 +13,8 @@ from tensorml.graph import Const, Op
 from tensorml.ops import Code, Columns, Equal, Exp, LeafSum, Max, Rank, Require, Take, Where, cast, concat, ravel
 from tensorml.trees import Forest
 from tensorml_sklearn.compose import checked_columns, selected_columns
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.ensemble.gradient_boosting import boosted_classes
+from tensorml_sklearn.validation import finite
 
 FLOAT64 = np.dtype(np.float64)
 

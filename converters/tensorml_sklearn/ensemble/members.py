@@ -29,8 +29,8 @@ from tensorml.ops import (
     cast,
     full,
 )
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.pipeline import outputs_of
+from tensorml_sklearn.validation import finite
 
 FLOAT64 = np.dtype(np.float64)
 INT64 = np.dtype(np.int64)

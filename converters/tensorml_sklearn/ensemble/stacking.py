@@ -12,8 +12,8 @@ from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import Columns, Label, LabelColumns, Sparse, Take, cast, concat, ravel
-from tensorml_sklearn.describe import contained
 from tensorml_sklearn.ensemble.members import INT64, column, named_members, numbers, result
+from tensorml_sklearn.output import contained
 from tensorml_sklearn.pipeline import NONE, array_of, framed, outputs_of
 
 FINAL = "final_estimator_"

@@ -12,8 +12,8 @@ from tensorml.converter import Outputs, converter, unsupported
 from tensorml.frames import Frame
 from tensorml.graph import Const, Op
 from tensorml.ops import BatchSecond, Reshape, Take, cast, concat, ravel
-from tensorml_sklearn.describe import labelled
 from tensorml_sklearn.ensemble.members import FLOAT64, INT64, column, named_members, numbers, one, total
+from tensorml_sklearn.output import labelled
 
 
 @converter(VotingRegressor, steps=named_members, frames=True, sparse=True)

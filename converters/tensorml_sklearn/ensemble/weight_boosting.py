@@ -28,7 +28,6 @@ from tensorml.ops import (
     full,
     ravel,
 )
-from tensorml_sklearn.describe import labelled
 from tensorml_sklearn.ensemble.members import (
     FLOAT64,
     INT64,
@@ -40,6 +39,7 @@ from tensorml_sklearn.ensemble.members import (
     rows,
     total,
 )
+from tensorml_sklearn.output import labelled
 from tensorml_sklearn.tree import TREE_CLASSIFIERS, TREE_REGRESSORS, Trees, read_trees, takes_nan, tree_input
 
 

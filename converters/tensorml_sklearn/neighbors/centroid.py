@@ -12,8 +12,8 @@ from tensorml.graph import Const, Op
 from tensorml.ops import ArgMax, Columns, Distance, Exp, Label, LogSoftmax, Nearest, cast, ravel
 from tensorml.ops.distance import NO_WEIGHTS
 from tensorml_sklearn.cluster import closest
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.neighbors.search import FLOAT64, NO_POINTS, SORT
+from tensorml_sklearn.validation import finite
 
 
 def nearest_to(x: Op, centres: np.ndarray, metric: str) -> Op:

@@ -12,8 +12,8 @@ from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import Cos, Distance, Log, LogSumExp, Where, cast, ravel
 from tensorml.ops.distance import METRICS, NO_WEIGHTS
-from tensorml_sklearn.describe import finite
 from tensorml_sklearn.neighbors.search import FLOAT64, NAMES
+from tensorml_sklearn.validation import finite
 
 KERNELS: dict[str, Callable[[Op, float], Op]] = {
     "gaussian": lambda d, h: (d * d) * -0.5 / (h * h),

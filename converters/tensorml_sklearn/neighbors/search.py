@@ -29,7 +29,7 @@ from tensorml.ops import (
     cast,
 )
 from tensorml.ops.distance import METRICS, NO_WEIGHTS
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 SORT = "introsort" if hasattr(_sorting, "_py_simultaneous_sort") else "quicksort"  # since scikit-learn 1.9

@@ -31,7 +31,7 @@ from tensorml.ops import (
     full,
 )
 from tensorml_sklearn.categories import INT64, is_nan, positions
-from tensorml_sklearn.describe import finite
+from tensorml_sklearn.validation import finite
 
 INFREQUENT = "infrequent_sklearn"
 

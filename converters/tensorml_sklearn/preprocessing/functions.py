@@ -15,8 +15,9 @@ from tensorml.errors import InputError
 from tensorml.frames import OBJECTS, PANDAS, Frame
 from tensorml.graph import Op
 from tensorml.ops import Table, Untyped, cast
-from tensorml_sklearn.describe import finite, names_out
+from tensorml_sklearn.output import names_out
 from tensorml_sklearn.pipeline import as_output
+from tensorml_sklearn.validation import finite
 
 FLOAT_FUNCTIONS: dict[Any, Callable[[Op], Op]] = {  # of floats; integers become floats first, as NumPy makes them
     np.log1p: ops.Log1p,

@@ -31,7 +31,9 @@ from tensorml.ops import (
     full,
     ravel,
 )
-from tensorml_sklearn.describe import finite, is_multilabel, sparse_arrays
+from tensorml_sklearn.describe import is_multilabel
+from tensorml_sklearn.output import sparse_arrays
+from tensorml_sklearn.validation import finite
 
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 NUMBERS = "biuf"

@@ -43,7 +43,8 @@ from tensorml.ops import (
     concat,
     full,
 )
-from tensorml_sklearn.describe import FLOATS, VERSION, finite, floating
+from tensorml_sklearn.describe import VERSION
+from tensorml_sklearn.validation import FLOATS, finite, floating
 
 NO_BIN = "KBinsDiscretizer.inverse_transform was given rows where all columns of a feature are 0:"
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)

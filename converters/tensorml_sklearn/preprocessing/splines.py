@@ -8,7 +8,7 @@ from sklearn.preprocessing import SplineTransformer
 from tensorml.converter import Outputs, converter, fitted_attribute, unsupported
 from tensorml.graph import Const, Op
 from tensorml.ops import BSpline, Columns, IsNaN, Max, Min, Mod, Not, Require, Untyped, Where, cast, concat
-from tensorml_sklearn.describe import FLOATS, finite
+from tensorml_sklearn.validation import FLOATS, finite
 
 FLOAT64 = np.dtype(np.float64)
 BEYOND = "X contains values beyond the limits of the knots."
