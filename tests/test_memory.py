@@ -41,9 +41,7 @@ print(peak(int(sys.argv[2])) - before)
 """
 
 
-@pytest.mark.parametrize(
-    ("executor", "count"), [("reference", 50), ("torch", 50), ("torchscript", 25), ("simd", 50)]
-)
+@pytest.mark.parametrize(("executor", "count"), [("reference", 50), ("torch", 50), ("torchscript", 25), ("simd", 50)])
 def test_models_of_the_same_kind_leave_nothing_behind(executor: str, count: int) -> None:
     pytest.importorskip("resource", reason="peak memory is read as on Unix")
     command = [sys.executable, "-c", SCRIPT, executor, str(count)]

@@ -100,20 +100,22 @@ def reading(bits: str, size: int, side: int) -> Kernel:
     def kernel(p: int, first: int, rows: int) -> int:
         row, column, columns = load(p, 1, "int64"), load(p, 2, "int64"), load(p, 3, "int64")
         begin, whole = load(p, 0, "int64") + first * row, 0
+        together, beyond = (side, columns - side) if columns > side else (columns, 0)
         if column == size and (columns >= side or (row >= columns * size and columns > 1)):
-            whole = rows // side * side - (side if columns < side else 0)
+            whole = rows // side * side
+            if columns < side and whole > 0:
+                whole -= side
             for r in range(0, whole, side):
                 for c in range(0, columns - side, side):
                     read_square(begin + r * row + c * size, row, p + 32 + 8 * c, r, side, bits)
-                c = max(columns - side, 0)
-                read_square(begin + r * row + c * size, row, p + 32 + 8 * c, r, min(columns, side), bits)
+                read_square(begin + r * row + beyond * size, row, p + 32 + 8 * beyond, r, together, bits)
         for c in range(columns):
             place, source = load(p, 4 + c, "int64"), begin + c * column
             if row == size:
-                for r in range(max(whole, 0), rows):
+                for r in range(whole, rows):
                     store(place, r, load(source, r, bits), bits)
             else:
-                for r in range(max(whole, 0), rows):
+                for r in range(whole, rows):
                     store(place, r, load(source + r * row, 0, bits), bits)
         return 0
 
@@ -131,13 +133,15 @@ def writing(bits: str, size: int, side: int) -> Kernel:
         columns = load(p, 1, "int64")
         row = columns * size
         begin, whole = load(p, 0, "int64") + first * row, 0
+        together, beyond = (side, columns - side) if columns > side else (columns, 0)
         if columns > 1:
-            whole = max(rows // side * side - (side if columns < side else 0), 0)
+            whole = rows // side * side
+            if columns < side and whole > 0:
+                whole -= side
             for r in range(0, whole, side):
                 for c in range(0, columns - side, side):
                     write_square(begin + r * row + c * size, row, p + 16 + 8 * c, r, side, bits)
-                c = max(columns - side, 0)
-                write_square(begin + r * row + c * size, row, p + 16 + 8 * c, r, min(columns, side), bits)
+                write_square(begin + r * row + beyond * size, row, p + 16 + 8 * beyond, r, together, bits)
         for c in range(columns):
             place = load(p, 2 + c, "int64")
             if columns == 1:
