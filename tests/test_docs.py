@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tensorml.converter import registered
-from tensorml.executors.torch.rules import rules
+from tensorml.executors.torch.families import rules
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
