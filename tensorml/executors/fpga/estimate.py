@@ -39,8 +39,10 @@ class Costs:
     factor: int
 
 
-# Fitted by benchmarks/estimates.py to tree ensembles of 101 to 8,224 LUTs. The largest error there was 7 % (AMD) and
-# 20 % (ECP5), the root of the mean square 4 % and 11 %.
+# Fitted to tree ensembles of 101 to 8,224 LUTs whose sums were trees of adders of two numbers. The largest error there
+# was 7 % (AMD) and 20 % (ECP5), the root of the mean square 4 % and 11 %. Sums by carry chains with counters in their
+# LUTs (sums.py) take more for each bit than this says: on ECP5 the estimate is half of what Yosys makes, until
+# benchmarks/estimates.py is run on them and `adder` is set to what it prints.
 AMD = Costs((0, 0.5, 0.75, 0.88, 0.95, 0.96, 1.1, 1.1), 0.25, 0.201, 0.688, 25)
 COSTS = {
     "ecp5": Costs((0, 0.5, 0.75, 0.88, 2.5, 4.05, 4.5, 6.3), 0.9, 0.307, 1.002, 18),
