@@ -11,6 +11,7 @@ from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.fixed import width
 
 ALWAYS = -1  # the stage of constants
+GATED = 8  # bits, up to which a compare with a constant is gates: `>=` takes a carry chain in some families
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,18 @@ class Signal:
 def number(value: int) -> Signal:
     """A constant."""
     return Signal("", value, value, ALWAYS)
+
+
+def at_least_by_gates(x: Signal, bound: int) -> str:
+    """X >= bound, for x that is not negative and bound from 1 on: bit after bit of bound - 1, which x has to exceed."""
+    text = ""
+    for place in range(x.width):
+        bit = f"{x.name}[{place}]" if x.width > 1 else x.name
+        if (bound - 1) >> place & 1:
+            text = text and f"{bit} & {text if '|' not in text else f'({text})'}"
+        else:
+            text = f"{bit} | {text}" if text else bit
+    return text
 
 
 @dataclass
@@ -208,7 +221,8 @@ class Design:
             return number(int(bound <= x.low))
         if (x.low, x.high, bound) == (0, 1, 1):
             return x
-        text = f"{x.text(x.signed)} >= {number(bound).text(x.signed)}"
+        gates = not x.signed and x.width <= GATED
+        text = at_least_by_gates(x, bound) if gates else f"{x.text(x.signed)} >= {number(bound).text(x.signed)}"
         return self.register(stem, note, text, 0, 1, x.stage, ("compare", x.width))
 
     def table(self, stem: str, note: str, index: Signal, values: Sequence[int]) -> Signal:

@@ -266,7 +266,7 @@ HEAVY.update({ops.Descend, ops.DescendSymmetric})
 
 @rule(ops.LeafSum, heavy=True)
 def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
-    """What leaves hold, in steps above a number of their tree's own: small positive integers. The offset has the rest."""
+    """What leaves hold, in steps above a number of each tree: small positive integers. The offset has the rest."""
     trees = leaf_ranges(leaves.op)
     values = op.values.astype(np.float64)
     step = finest(np.stack([np.ptp(values[part], axis=0) for part in trees]), bits)
@@ -286,8 +286,8 @@ def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Integers for what the leaves of a tree hold, and the number that 0 stands for. values: float64 [L], in steps.
 
     Where the integers start is free, since the starts of all trees are one constant. Of the starts with which no leaf
-    is further off than if they started at the least value, it is the one that makes the simplest tree: the fewest bits,
-    then the fewest neighbouring leaves that differ. The result: int64 [L], the least of which is 0.
+    is further off than if they started at the least value, it is one with the fewest bits, and of these the one with
+    the least error. The result: int64 [L], the least of which is 0.
     """
     above = values - values.min()
     ends = np.unique((above + 0.5) % 1)  # where a start has to be for a value to be half way between two integers
@@ -298,9 +298,8 @@ def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
     error = np.ptp(off, axis=1) / 2
     near = error <= np.abs(off[0]).max()
     near[0] = True
-    differ = (np.diff(whole, axis=1) != 0).sum(1)
     bits = np.ceil(np.log2(np.ptp(whole, axis=1) + 1))
-    best = np.lexsort((error, differ, bits, ~near))[0]
+    best = np.lexsort((error, bits, ~near))[0]
     least = whole[best].min()
     return (whole[best] - least).astype(np.int64), float(values.min() + least + off[best].min() + error[best])
 
