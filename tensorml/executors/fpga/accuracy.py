@@ -79,11 +79,18 @@ class Loss:
         return max(self.relative, self.labels)
 
 
-def fit(graph: Graph, policy: FixedPoint, rows: Rows | None, bits: int | None = None) -> tuple[Split, Loss]:
+def fit(
+    graph: Graph,
+    policy: FixedPoint,
+    rows: Rows | None,
+    bits: int | None = None,
+    too_large: Callable[[Split], bool] = lambda _: False,
+) -> tuple[Split, Loss]:
     """The graph in fixed point with the fewest bits that are accurate enough, or those that the policy says.
 
-    bits: these, if they are accurate enough. Raises DoesNotFit if there is nothing for a circuit, or no number of bits
-    is enough.
+    bits: these, if they are accurate enough. What is too large is returned before its accuracy is known: with the
+    fewest bits that are accurate enough it is no smaller. Raises DoesNotFit if there is nothing for a circuit, or no
+    number of bits is enough.
     """
     ranges = unknown if rows is None else measured(graph, rows)
     oracle = None if rows is None else Oracle(graph, some(rows))
@@ -94,13 +101,19 @@ def fit(graph: Graph, policy: FixedPoint, rows: Rows | None, bits: int | None = 
 
     def accurate(bits: int) -> bool:
         found = split(graph, bits, ranges)
-        tried[bits] = found, loss(found, oracle)
-        return tried[bits][1].worst <= policy.accuracy
+        large = too_large(found)
+        tried[bits] = found, Loss(0.0, 0.0, 0) if large else loss(found, oracle)
+        return large or tried[bits][1].worst <= policy.accuracy
 
     enough = fewest(accurate) if bits is None else bits if accurate(bits) else None
     if enough is None:
         raise DoesNotFit(f"{MOST} bits do not bring the error below {policy.accuracy:g} of the range of the results")
     return tried[enough]
+
+
+def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None) -> Split:
+    """The graph with the fewest bits that the policy allows: no circuit of it is smaller."""
+    return split(graph, policy.bits or FEWEST, unknown if rows is None else measured(graph, rows))
 
 
 def some(rows: Rows) -> Rows:

@@ -157,8 +157,7 @@ def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.n
         return replace(x, offset=x.offset + constant(y, x))
     if x.op.shape != y.op.shape or len(x.op.shape) != 2:
         raise DoesNotFit("a sum that broadcasts")
-    one = np.eye(len(x.low))
-    return weigh(concat(op, bits, x, y), np.concatenate([one, one]), bits)  # pyright: ignore[reportArgumentType]
+    return together(x, y, bits)
 
 
 @rule(ops.Mul)
@@ -352,6 +351,29 @@ def weigh(x: Fixed, weights: np.ndarray, bits: int) -> Fixed:
         raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
     offset = x.offset @ weights
     return Fixed(ops.WeightedSum(x.op, whole), low, high, np.full(len(low), step), offset)
+
+
+def together(x: Fixed, y: Fixed, bits: int) -> Fixed:
+    """The sum x + y of columns: both in one step, which is a power of two unless their steps are alike."""
+    steps = np.abs(np.stack([x.step, y.step]))
+    largest = float(steps.max(initial=0)) or 1.0
+    same = (np.abs(steps - largest) <= 1e-12 * largest).all()
+    step = largest if same else power_of_two(largest, bits)
+    factors = [np.floor(v.step / step + 0.5).astype(np.int64) for v in (x, y)]
+    ends = [np.stack([v.low * f, v.high * f]) for v, f in zip((x, y), factors, strict=True)]
+    reach = [np.maximum(-1.0 * v.low, v.high) * np.abs(f) for v, f in zip((x, y), factors, strict=True)]
+    if np.max(reach[0] + reach[1], initial=0) >= 2.0**MOST_BITS:
+        if max(x.bits, y.bits) <= bits:
+            raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
+        return together(narrowed(x, bits), narrowed(y, bits), bits)
+    op = ops.Add(*(times(v.op, f) for v, f in zip((x, y), factors, strict=True)))
+    low, high = (e[0].min(0) + e[1].min(0) for e in ([*ends], [-e for e in ends]))
+    return Fixed(op, low, -high, np.full(len(low), step), x.offset + y.offset)
+
+
+def times(op: Op, factors: np.ndarray) -> Op:
+    """Integers by a constant for each column."""
+    return op if (factors == 1).all() else ops.Mul(op, Const(factors.reshape(row_shape(op))))
 
 
 def upright(x: Fixed) -> Fixed:

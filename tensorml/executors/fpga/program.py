@@ -13,13 +13,16 @@ import numpy as np
 
 from tensorml.errors import InputError, UnsupportedOperatorError
 from tensorml.executors.base import Executor, Program
-from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, fit
+from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, fit, smallest
+from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.fixed import DoesNotFit, rules
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
+from tensorml.executors.fpga.walkers import circuit as in_memory
+from tensorml.executors.fpga.walkers import ensemble, exactly, most
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 from tensorml.inputs import read
@@ -34,13 +37,22 @@ class FpgaExecutor(Executor):
     """A circuit for an FPGA, whose answers come from its simulation.
 
     fixed: how numbers become integers. calibration: rows [N, F] to see the ranges of values from, and errors on;
-    convert(model, X) passes X. Trees do without, since their nodes compare codes.
+    convert(model, X) passes X. Trees do without, since their nodes compare codes. area: the device that it has to fit,
+    a name of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its own, a row a cycle,
+    and keeps an ensemble in memory that does not fit otherwise, with as many walkers as do, which take many cycles a
+    row; 0 never does that, another number always, with so many.
     """
 
     name: ClassVar[str] = "fpga"
     fixed: FixedPoint = field(default_factory=FixedPoint)
     calibration: Any = field(default=None, compare=False, repr=False)
+    area: str | Limit = LARGEST
+    walkers: int | None = None
     bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
+    known: dict[Any, tuple[Split, Loss]] = field(init=False, default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        limit_of(self.area)
 
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
@@ -56,6 +68,8 @@ class FpgaExecutor(Executor):
             self.fitted(graph)
         except NoRows as reason:
             return f"{reason}", "Pass rows of the usual kind: convert(model, X, executor='fpga')"
+        except TooLarge as reason:
+            return f"{reason}", "Make it smaller, or pass a larger device: FpgaExecutor(area=...)"
         except DoesNotFit as reason:
             return f"{reason}", "Choose another executor"
         return None
@@ -67,9 +81,15 @@ class FpgaExecutor(Executor):
         outputs = [graph.select(name) for name in graph.outputs]
         outputs = [output for output in outputs if self._refusal(output) is None]
         fewest = max(self.fitted(output)[0].bits for output in outputs)
-        shared = (replace(self, bits=bits) for bits in range(fewest, MOST + 1))
+        shared = (self._with(bits) for bits in range(fewest, MOST + 1))
         found = (one for one in shared if not any(one._refusal(output) for output in outputs))
         return next(found, self)
+
+    def _with(self, bits: int) -> FpgaExecutor:
+        """With so many bits. What is known of them stays known."""
+        other = replace(self, bits=bits)
+        other.known.update({(key, bits): found for (key, _), found in self.known.items() if found[0].bits == bits})
+        return other
 
     def compile(self, graph: Graph) -> Program:
         """A program around the simulated circuit, which is built on the first call."""
@@ -77,7 +97,7 @@ class FpgaExecutor(Executor):
             found, lost = self.fitted(graph)
         except DoesNotFit as reason:
             raise UnsupportedOperatorError(f"the executor 'fpga' has no circuit for this: {reason}") from reason
-        core = Core(found, lost, self.fixed)
+        core = Core(found, lost, self.fixed, self.layout(found))
         return CircuitProgram(tuple(graph.inputs), core.run, TILE, core=core)
 
     def report(self, program: Any, **options: Any) -> Any:
@@ -94,8 +114,37 @@ class FpgaExecutor(Executor):
         save(core, folder, self.rows(core.split.source), about)
 
     def fitted(self, graph: Graph) -> tuple[Split, Loss]:
-        """The graph in fixed point."""
-        return fit(decompose(graph), self.fixed, self.rows(graph), self.bits)
+        """The graph in fixed point. Raises TooLarge for what does not fit the device, before bits are looked for."""
+        key = tuple(graph.outputs.items()), self.bits
+        if key not in self.known:
+            whole, rows = decompose(graph), self.rows(graph)
+            self.layout(smallest(whole, self.fixed, rows))
+            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split))
+            self.layout(found[0])
+            self.known[key] = found
+        return self.known[key]
+
+    def has_layout(self, split: Split) -> bool:
+        """Whether the circuit fits."""
+        try:
+            self.layout(split)
+        except TooLarge:
+            return False
+        return True
+
+    def layout(self, split: Split) -> int:
+        """How many walkers the circuit has; 0 if every tree has a circuit of its own. Raises TooLarge, DoesNotFit."""
+        trees = ensemble(split) if self.walkers != 0 else None
+        if self.walkers:
+            return exactly(trees, self.walkers, self.area)
+        try:
+            require_room(split, self.area)
+        except TooLarge:
+            fitting = most(trees, limit_of(self.area)) if trees is not None else 0
+            if not fitting:
+                raise
+            return fitting
+        return 0
 
     def rows(self, graph: Graph) -> Rows | None:
         """The calibration rows as inputs of the graph; None if there are none of this kind."""
@@ -125,14 +174,17 @@ def core_of(program: Any) -> Core:
 class Core:
     """A circuit with what the host does around it. Safe to call from many threads."""
 
-    def __init__(self, split: Split, loss: Loss, policy: FixedPoint):
-        self.split, self.loss, self.policy = split, loss, policy
+    def __init__(self, split: Split, loss: Loss, policy: FixedPoint, walkers: int = 0):
+        self.split, self.loss, self.policy, self.walkers = split, loss, policy, walkers
         self.saturated = 0  # values that were taken to the nearest that the circuit's input holds
         self._lock = threading.Lock()
 
     @cached_property
     def circuit(self) -> Circuit:
         """The circuit."""
+        trees = ensemble(self.split) if self.walkers else None
+        if trees is not None:
+            return in_memory(trees, self.walkers, "core", "Trees in memory, by tensorml.")
         entrances = self.split.entrances.values()
         ranges = {self.split.names[e.before]: (e.fixed.low, e.fixed.high) for e in entrances}
         return lower(self.split.circuit, ranges, "core", "The core of a model, by tensorml.")

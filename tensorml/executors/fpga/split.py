@@ -28,7 +28,7 @@ class Entrance:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A graph in three parts. bits: of weights, leaves and what is passed on, at most.
+    """A graph in three parts. bits: of weights, leaves and what is passed on, at most. widths: of its integers.
 
     entrances: what the host passes in, by the operator that it stands for. exits: what the circuit returns, likewise.
     checks: operators that the host evaluates only because they refuse some values.
@@ -39,6 +39,7 @@ class Split:
     exits: Mapping[Op, Fixed]
     checks: tuple[Op, ...]
     bits: int
+    widths: Mapping[Op, int] = field(default_factory=dict)
     names: Mapping[Op, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
     users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
     exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances}
     checks = tuple(op for op in graph.order if op in inside and isinstance(op, ops.Finite | ops.Require))
-    return Split(graph, entrances, exits, checks, bits)
+    return Split(graph, entrances, exits, checks, bits, {fixed.op: fixed.bits for fixed in values.values()})
 
 
 def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:

@@ -7,20 +7,27 @@ All walkers keep time: every tree gets as many steps as the deepest one, so a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from string import Template
 
 import numpy as np
 
 from tensorml import ops
+from tensorml.executors.fpga.area import Limit, limit_of, require
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.design import number
-from tensorml.executors.fpga.fixed import width
+from tensorml.executors.fpga.fixed import DoesNotFit, width
+from tensorml.executors.fpga.split import Split
+from tensorml.executors.fpga.synthesis import Area
 from tensorml.executors.fpga.trees import Branch, Node, nested, nested_symmetric
+from tensorml.graph import Input, Op
 
 AT_ONCE = 3  # trees that a walker follows: the cycles from an address to the next
 AFTERWARDS = 6  # cycles from the last step to the result
+BLOCK = 16384  # bits of a block RAM that words of any width use
+LUTS = (70.0, 0.33, 3.0)  # of a walker, of a bit of the row that it chooses from, of a bit of a leaf
 
 Ends = tuple[int, int]  # the least and the largest value
 
@@ -54,23 +61,114 @@ class Sizes:
         return 1 + max(self.column + self.rank + self.address, self.leaf)
 
 
-def circuit(
-    descend: ops.Descend | ops.DescendSymmetric,
-    sums: ops.LeafSum,
-    codes: Sequence[Field],
-    walkers: int,
-    name: str,
-    title: str,
-) -> Circuit:
-    """The circuit of an ensemble, by so many walkers. codes: the fields of a row, none of them signed."""
-    build = nested_symmetric if isinstance(descend, ops.DescendSymmetric) else nested
-    trees = build(descend)  # pyright: ignore[reportArgumentType]
-    values = leaf_values(sums, leaf_trees(trees))
-    groups = [trees[w::walkers] for w in range(walkers)]
-    longest = -(-max(map(len, groups)) // AT_ONCE) * AT_ONCE
-    sizes = sizes_of(groups, codes, longest)
-    memories = [memory(group, values, sizes, longest) for group in groups]
-    return written(memories, sizes, codes, sums, name, title)
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A tree ensemble whose nodes read fields of a row: column c of the codes is field `places[c]`."""
+
+    descend: ops.Descend | ops.DescendSymmetric
+    sums: ops.LeafSum
+    fields: tuple[Field, ...]
+    places: tuple[int, ...]
+
+    @cached_property
+    def trees(self) -> list[Node]:
+        """The trees as branches."""
+        build = nested_symmetric if isinstance(self.descend, ops.DescendSymmetric) else nested
+        return [moved(tree, self.places) for tree in build(self.descend)]  # pyright: ignore[reportArgumentType]
+
+    def groups(self, walkers: int) -> list[list[Node]]:
+        """The trees of each walker: of about the same depth together, so that all have about as many nodes."""
+        ordered = sorted(self.trees, key=lambda tree: sum(1 for _ in leaves_of(tree)))
+        return [ordered[w::walkers] for w in range(walkers)]
+
+
+def ensemble(split: Split) -> Ensemble | None:
+    """The tree ensemble that a split's circuit is; None if it is anything else."""
+    graph = split.circuit
+    found = list(graph.outputs.values())
+    if len(found) != 1 or not isinstance(found[0], ops.LeafSum):
+        return None
+    sums, descend = found[0], found[0].leaves
+    if not isinstance(descend, ops.Descend | ops.DescendSymmetric):
+        return None
+    fields: list[Field] = []
+    first: dict[str, int] = {}
+    for entrance in split.entrances.values():
+        name = split.names[entrance.before]
+        first[name] = len(fields)
+        ends = zip(entrance.fixed.low, entrance.fixed.high, strict=True)
+        fields += [Field(f"{name}_{c}", bits_of((int(a), int(b))), bool(a < 0)) for c, (a, b) in enumerate(ends)]
+    places = places_of(descend.codes, first)
+    if places is None or any(field.signed for field in fields):
+        return None
+    return Ensemble(descend, sums, tuple(fields), tuple(places))
+
+
+def places_of(codes: Op, first: Mapping[str, int]) -> list[int] | None:
+    """The field that each column of the codes is; None if they are computed. first: of each input, by name."""
+    match codes:
+        case Input(name=name):
+            return list(range(first[name], first[name] + codes.columns))
+        case ops.Columns(x=x, indices=indices):
+            inner = places_of(x, first)
+            return inner and [inner[i] for i in indices]
+        case ops.Cast(x=x):
+            return places_of(x, first)
+        case ops.Concat(parts=parts):
+            found = [places_of(part, first) for part in parts]
+            return [place for places in found if places for place in places] if all(found) else None
+    return None
+
+
+def moved(tree: Node, places: Sequence[int]) -> Node:
+    """A tree whose tests read fields instead of columns of codes."""
+    if not isinstance(tree, Branch):
+        return tree
+    return Branch(places[tree.column], tree.rank, moved(tree.left, places), moved(tree.right, places))
+
+
+def area(found: Ensemble, walkers: int, family: str) -> Area:
+    """About what so many walkers take: LUTs by the formula of LUTS, block RAM by the memories' words."""
+    groups = found.groups(walkers)
+    sizes = sizes_of(groups, found.fields, longest(groups))
+    values = bits_of((int(found.sums.values.min(initial=0)), int(found.sums.values.max(initial=0))))
+    width_of_leaf = values * (len(found.sums.start) if found.sums.output is None else 1)
+    nodes, leaves = (max(sum(1 for t in g for _ in of(t)) for g in groups) for of in (nodes_of, leaves_of))
+    blocks = sum(-(-words * bits // BLOCK) for words, bits in ((nodes, sizes.word), (leaves, width_of_leaf)))
+    luts = LUTS[0] + (sizes.rank - 1) * len(found.fields) * LUTS[1] + width_of_leaf * LUTS[2]
+    return Area(family, round(walkers * luts), walkers * 100, block_rams=walkers * blocks)
+
+
+def most(found: Ensemble, limit: Limit) -> int:
+    """The most walkers that fit; 0 if not even one does."""
+    fits, not_any_more = 0, len(found.trees) + 1
+    while not_any_more - fits > 1:
+        middle = (fits + not_any_more) // 2
+        room = limit.room(area(found, middle, limit.family))
+        fits, not_any_more = (middle, not_any_more) if room else (fits, middle)
+    return fits
+
+
+def exactly(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
+    """So many walkers, if they fit. Raises DoesNotFit for what is no ensemble, TooLarge."""
+    if found is None:
+        raise DoesNotFit("only a single sum of trees can be kept in memory for walkers")
+    require(area(found, walkers, limit_of(limit).family), limit)
+    return walkers
+
+
+def longest(groups: Sequence[Sequence[Node]]) -> int:
+    """The trees of a walker, with those that fill its turns."""
+    return -(-max(map(len, groups)) // AT_ONCE) * AT_ONCE
+
+
+def circuit(found: Ensemble, walkers: int, name: str, title: str) -> Circuit:
+    """The circuit of an ensemble, by so many walkers."""
+    values = leaf_values(found.sums, leaf_trees(found.trees))
+    groups = found.groups(walkers)
+    sizes = sizes_of(groups, found.fields, longest(groups))
+    memories = [memory(group, values, sizes, longest(groups)) for group in groups]
+    return written(memories, sizes, found.fields, found.sums, name, title)
 
 
 def leaf_trees(trees: Sequence[Node]) -> dict[int, int]:
@@ -108,9 +206,9 @@ def depth(tree: Node) -> int:
     return count
 
 
-def sizes_of(groups: Sequence[Sequence[Node]], codes: Sequence[Field], longest: int) -> Sizes:
+def sizes_of(groups: Sequence[Sequence[Node]], codes: Sequence[Field], trees: int) -> Sizes:
     """The bits that the largest memory needs."""
-    nodes = [sum(1 for tree in group for _ in nodes_of(tree)) + longest - len(group) for group in groups]
+    nodes = [sum(1 for tree in group for _ in nodes_of(tree)) + trees - len(group) for group in groups]
     leaves = [sum(1 for tree in group for _ in leaves_of(tree)) + 1 for group in groups]
     return Sizes(
         column=max(1, (len(codes) - 1).bit_length()),
@@ -131,13 +229,13 @@ def nodes_of(tree: Node) -> Iterator[Node]:
             waiting += [node.left, node.right]
 
 
-def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, longest: int) -> Memory:
+def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, turns: int) -> Memory:
     """The trees as words. Missing trees are leaves that add nothing."""
-    words = [0] * longest
+    words = [0] * turns
     order = sorted(leaf for tree in trees for leaf in leaves_of(tree))
     place = {leaf: i + 1 for i, leaf in enumerate(order)}
     mark = 1 << sizes.word - 1
-    words[len(trees) :] = [mark] * (longest - len(trees))
+    words[len(trees) :] = [mark] * (turns - len(trees))
     waiting = list(zip(range(len(trees)), trees, strict=True))
     while waiting:
         address, node = waiting.pop()

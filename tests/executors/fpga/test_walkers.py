@@ -7,14 +7,14 @@ import pytest
 
 from tensorml import ops
 from tensorml.executors.fpga import walkers
-from tensorml.executors.fpga.circuit import Field
+from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op, TensorType
 from tests.samples import random_trees
 
 CODES = Input("codes", TensorType(("N", 3), np.dtype(np.uint8)))
-FIELDS = [Field(f"code{c}", 3) for c in range(3)]
+FIELDS = tuple(Field(f"code{c}", 3) for c in range(3))
 
 
 def symmetric(trees: int) -> ops.DescendSymmetric:
@@ -42,17 +42,23 @@ def sums(leaves: Op, count: int, outputs: int, vectors: bool) -> ops.LeafSum:
 def test_sums_are_those_of_the_reference(trees: int, depth: int, count: int, outputs: int, vectors: bool) -> None:
     descend = random_trees(CODES, trees, depth, 6)
     added = sums(descend, len(descend.left) + len(descend.roots), outputs, vectors)
-    circuit = walkers.circuit(descend, added, FIELDS, count, "core", "Trees in memory.")
+    circuit = circuit_of(descend, added, count)
     assert_sums(added, circuit)
 
 
 def test_symmetric_trees_and_a_rank_that_no_code_reaches() -> None:
     descend = symmetric(9)
     added = sums(descend, int((2**descend.size).sum()), 1, False)
-    assert_sums(added, walkers.circuit(descend, added, FIELDS, 2, "core", "Trees in memory."))
+    assert_sums(added, circuit_of(descend, added, 2))
 
 
-def assert_sums(added: ops.LeafSum, circuit: walkers.Circuit) -> None:
+def circuit_of(descend: ops.Descend | ops.DescendSymmetric, added: ops.LeafSum, count: int) -> Circuit:
+    """The circuit of an ensemble of three codes."""
+    ensemble = walkers.Ensemble(descend, added, FIELDS, (0, 1, 2))
+    return walkers.circuit(ensemble, count, "core", "Trees in memory.")
+
+
+def assert_sums(added: ops.LeafSum, circuit: Circuit) -> None:
     """All rows that there are, twice in another order; a row each `interval` cycles."""
     rows = np.stack(np.meshgrid(*[np.arange(8)] * 3), axis=-1).reshape(-1, 3)
     rows = np.concatenate([rows, np.random.default_rng(0).permutation(rows)])
