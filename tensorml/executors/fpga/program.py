@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from tensorml import ops
 from tensorml.errors import InputError, UnsupportedOperatorError
 from tensorml.executors.base import Executor, Program
 from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, fit, smallest
@@ -19,10 +20,11 @@ from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.fixed import DoesNotFit, rules
 from tensorml.executors.fpga.lower import lower
+from tensorml.executors.fpga.memory import ensemble
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.fpga.walkers import circuit as in_memory
-from tensorml.executors.fpga.walkers import ensemble, exactly, most
+from tensorml.executors.fpga.walkers import exactly, most
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 from tensorml.inputs import read
@@ -37,21 +39,25 @@ class FpgaExecutor(Executor):
     """A circuit for an FPGA, whose answers come from its simulation.
 
     fixed: how numbers become integers. calibration: rows [N, F] to see the ranges of values from, and errors on;
-    convert(model, X) passes X. Trees do without, since their nodes compare codes. area: the device that it has to fit,
-    a name of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its own, a row a cycle,
-    and keeps an ensemble in memory that does not fit otherwise, with as many walkers as do, which take many cycles a
-    row; 0 never does that, another number always, with so many.
+    convert(model, X) passes X. Trees do without, since their nodes compare codes. encoder: who makes these: "host", and
+    codes go into the circuit, or "circuit", and floats go in as they are. area: the device that it has to fit, a name
+    of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its own, a row a cycle, and keeps
+    an ensemble in memory that does not fit otherwise, with as many walkers as do, which take many cycles a row; 0 never
+    does that, another number always, with so many.
     """
 
     name: ClassVar[str] = "fpga"
     fixed: FixedPoint = field(default_factory=FixedPoint)
     calibration: Any = field(default=None, compare=False, repr=False)
+    encoder: Literal["host", "circuit"] = "host"
     area: str | Limit = LARGEST
     walkers: int | None = None
     bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
     known: dict[Any, tuple[Split, Loss]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.encoder not in ("host", "circuit"):
+            raise ValueError(f"encoder is 'host' or 'circuit', not {self.encoder!r}")
         limit_of(self.area)
 
     def supports(self, op: type[Op]) -> bool:
@@ -118,8 +124,9 @@ class FpgaExecutor(Executor):
         key = tuple(graph.outputs.items()), self.bits
         if key not in self.known:
             whole, rows = decompose(graph), self.rows(graph)
-            self.layout(smallest(whole, self.fixed, rows))
-            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split))
+            raw = self.encoder == "circuit"
+            self.layout(smallest(whole, self.fixed, rows, raw))
+            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), raw)
             self.layout(found[0])
             self.known[key] = found
         return self.known[key]
@@ -224,7 +231,7 @@ class Core:
     def _limited(self, value: np.ndarray, entrance: Entrance) -> np.ndarray:
         low, high = entrance.fixed.low, entrance.fixed.high
         value = value.reshape(len(value), len(low))
-        if (value == NOT_A_NUMBER).any():
+        if isinstance(entrance.before, ops.Quantize) and (value == NOT_A_NUMBER).any():
             raise InputError("Input X contains NaN, which fixed point does not hold. Impute missing values before it.")
         limited = np.clip(value, low, high)
         outside = int((limited != value).sum())

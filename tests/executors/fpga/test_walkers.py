@@ -8,6 +8,7 @@ import pytest
 from tensorml import ops
 from tensorml.executors.fpga import walkers
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.memory import Ensemble
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op, TensorType
@@ -54,7 +55,7 @@ def test_symmetric_trees_and_a_rank_that_no_code_reaches() -> None:
 
 def circuit_of(descend: ops.Descend | ops.DescendSymmetric, added: ops.LeafSum, count: int) -> Circuit:
     """The circuit of an ensemble of three codes."""
-    ensemble = walkers.Ensemble(descend, added, FIELDS, (0, 1, 2))
+    ensemble = Ensemble(descend, added, FIELDS, (0, 1, 2))
     return walkers.circuit(ensemble, count, "core", "Trees in memory.")
 
 
