@@ -1,4 +1,4 @@
-"""Trees as memories: each node a word, so that a few walkers can share an ensemble too large for a circuit of its own."""
+"""Trees as memories: each node a word, so that a few walkers can share an ensemble too large for a pipeline."""
 
 from __future__ import annotations
 

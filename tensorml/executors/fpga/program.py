@@ -65,9 +65,9 @@ class FpgaExecutor(Executor):
         return rules.supports(op)
 
     def refusal(self, graph: Graph) -> tuple[str, str] | None:
-        """Why there is no circuit for any of the graph's outputs, and what to do."""
-        refusals = [self._refusal(graph.select(name)) for name in graph.outputs]
-        return next(iter(refusals), None) if all(refusals) else None
+        """Why there is no circuit for the graph's first output, `predict` of most models, and what to do."""
+        first = next(iter(graph.outputs))
+        return self._refusal(graph.select(first))
 
     def _refusal(self, graph: Graph) -> tuple[str, str] | None:
         try:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
+import tensorml
 from tensorml import ops
 from tensorml.executors.fpga import walkers
+from tensorml.executors.fpga.area import Limit
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.memory import Ensemble
+from tensorml.executors.fpga.program import FpgaExecutor
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op, TensorType
@@ -51,6 +58,51 @@ def test_symmetric_trees_and_a_rank_that_no_code_reaches() -> None:
     descend = symmetric(9)
     added = sums(descend, int((2**descend.size).sum()), 1, False)
     assert_sums(added, circuit_of(descend, added, 2))
+
+
+X = np.random.default_rng(3).normal(size=(300, 6)).astype(np.float32)
+Y = (X[:, 0] > 0) + (X[:, 1] * X[:, 2] > 0).astype(int)
+SMALL = Limit(luts=400, dsps=0, block_rams=8, family="xc7")
+
+
+def forest(trees: int = 20) -> RandomForestClassifier:
+    return RandomForestClassifier(trees, max_depth=5, random_state=0).fit(X, Y)
+
+
+def test_a_forest_that_does_not_fit_is_kept_in_memory() -> None:
+    source = forest()
+    executor = FpgaExecutor(area=SMALL)
+    model = tensorml.convert(source, X, executor=executor)
+    core = model.program("predict_proba").core
+    assert core.walkers > 0
+    assert core.circuit.interval > 1
+    pipelined = tensorml.convert(source, X, executor=replace(executor, area=Limit(10**6, 0, family="xc7")))
+    assert pipelined.program("predict_proba").core.circuit.interval == 1
+    expected = evaluate(core.split.whole, {"x": X})["predict_proba"]
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    assert (model.predict(X) != source.predict(X)).mean() <= 0.01
+
+
+def test_more_room_means_more_walkers() -> None:
+    found = [
+        tensorml.convert(forest(), X, executor=FpgaExecutor(area=replace(SMALL, luts=luts))).program("predict").core
+        for luts in (300, 600)
+    ]
+    assert found[0].walkers < found[1].walkers
+    assert found[0].circuit.interval > found[1].circuit.interval
+
+
+def test_what_fits_in_no_way_is_refused_with_its_size() -> None:
+    with pytest.raises(tensorml.UnsupportedModelError, match=r"needs about [\d,]+ LUTs.*the limit is 60, 0 and 1"):
+        tensorml.convert(forest(), X, executor=FpgaExecutor(area=Limit(60, 0, 1, "xc7")))
+    with pytest.raises(tensorml.UnsupportedModelError, match="needs about"):
+        tensorml.convert(forest(), X, executor=FpgaExecutor(area=SMALL, walkers=0))
+
+
+def test_walkers_follow_trees_only() -> None:
+    source = LogisticRegression().fit(X, Y)
+    with pytest.raises(tensorml.UnsupportedModelError, match="only a single sum of trees"):
+        tensorml.convert(source, X, executor=FpgaExecutor(walkers=2))
 
 
 def circuit_of(descend: ops.Descend | ops.DescendSymmetric, added: ops.LeafSum, count: int) -> Circuit:
