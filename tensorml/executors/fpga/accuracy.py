@@ -85,22 +85,23 @@ def fit(
     rows: Rows | None,
     bits: int | None = None,
     too_large: Callable[[Split], bool] = lambda _: False,
+    raw: bool = False,
 ) -> tuple[Split, Loss]:
     """The graph in fixed point with the fewest bits that are accurate enough, or those that the policy says.
 
     bits: these, if they are accurate enough. What is too large is returned before its accuracy is known: with the
     fewest bits that are accurate enough it is no smaller. Raises DoesNotFit if there is nothing for a circuit, or no
-    number of bits is enough.
+    number of bits is enough. raw: see `split`.
     """
     ranges = unknown if rows is None else measured(graph, rows)
     oracle = None if rows is None else Oracle(graph, some(rows))
     if policy.bits is not None:
-        found = split(graph, policy.bits, ranges)
+        found = split(graph, policy.bits, ranges, raw)
         return found, loss(found, oracle)
     tried: dict[int, tuple[Split, Loss]] = {}
 
     def accurate(bits: int) -> bool:
-        found = split(graph, bits, ranges)
+        found = split(graph, bits, ranges, raw)
         large = too_large(found)
         tried[bits] = found, Loss(0.0, 0.0, 0) if large else loss(found, oracle)
         return large or tried[bits][1].worst <= policy.accuracy
@@ -111,9 +112,9 @@ def fit(
     return tried[enough]
 
 
-def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None) -> Split:
+def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None, raw: bool = False) -> Split:
     """The graph with the fewest bits that the policy allows: no circuit of it is smaller."""
-    return split(graph, policy.bits or FEWEST, unknown if rows is None else measured(graph, rows))
+    return split(graph, policy.bits or FEWEST, unknown if rows is None else measured(graph, rows), raw)
 
 
 def some(rows: Rows) -> Rows:

@@ -122,6 +122,9 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
             code = width(0, int(op.rank.max(initial=1)))
             leaf = 0 if isinstance(op, ops.Descend) else int((2**op.size).sum())
             return Counter({("compare", code): pairs, ("choice", 1): max(len(op.column), leaf)})
+        case ops.RankBits():
+            wide = op.boundaries.dtype.itemsize * 8
+            return Counter({("compare", wide): len(op.boundaries), ("adder", wide): 2 * len(op.source)})
         case ops.LeafSum():
             leaf = width(int(op.values.min(initial=0)), int(op.values.max(initial=0)))
             sums = op.leaves.columns * (op.values.shape[1] if op.output is None else 1)

@@ -49,6 +49,14 @@ class Signal:
         return f"$signed({{1'b0, {self.name}}})" if signed and not self.signed else self.name
 
 
+@dataclass(frozen=True)
+class Coded:
+    """A code that is not formed: it is at least k + 1 where an integer is at least bounds[k]."""
+
+    signal: Signal
+    bounds: tuple[int, ...]
+
+
 def number(value: int) -> Signal:
     """A constant."""
     return Signal("", value, value, ALWAYS)
@@ -215,8 +223,11 @@ class Design:
         kind, times = ("compare", x.width), expression.count("?")
         return self.register(stem, note, expression + text, max(low, x.low), min(high, x.high), x.stage, kind, times)
 
-    def at_least(self, stem: str, note: str, x: Signal, bound: int) -> Signal:
+    def at_least(self, stem: str, note: str, x: Signal | Coded, bound: int) -> Signal:
         """Whether x >= bound, as 0 or 1."""
+        if isinstance(x, Coded):
+            known = 0 < bound <= len(x.bounds)
+            return self.at_least(stem, note, x.signal, x.bounds[bound - 1]) if known else number(int(bound <= 0))
         if bound <= x.low or bound > x.high:
             return number(int(bound <= x.low))
         if (x.low, x.high, bound) == (0, 1, 1):

@@ -246,6 +246,16 @@ def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
     )
 
 
+@rule(ops.Rank)
+def rank(op: ops.Rank, bits: int, raw: Fixed) -> Fixed:
+    """Codes are never formed: what compares a code with a rank compares the value with the boundary of that rank."""
+    count = np.diff(op.offsets)
+    if not isinstance(raw.op, ops.FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
+        raise DoesNotFit("ranks of what comes as codes")
+    codes = ops.RankBits(raw.op, op.source, op.boundaries, op.offsets, op.nan, op.strict)
+    return exact(codes, 0, np.maximum(count, op.nan))
+
+
 @rule(ops.Descend)
 def descend(op: ops.Descend, bits: int, codes: Fixed) -> Fixed:
     """Codes are integers already; the result is the number of a leaf."""

@@ -86,9 +86,13 @@ def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
     return ops.cast(ops.Add(ops.Mul(ops.cast(integers, np.float64), step), offset), source.dtype)
 
 
-def split(graph: Graph, bits: int, ranges: Ranges) -> Split:
-    """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit."""
-    refused: dict[Op, DoesNotFit] = {}
+def split(graph: Graph, bits: int, ranges: Ranges, raw: bool = False) -> Split:
+    """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit.
+
+    raw: floats go in as they are where trees compare them, else their codes do.
+    """
+    codes = DoesNotFit("the host makes codes")
+    refused: dict[Op, DoesNotFit] = {op: codes for op in graph.order if isinstance(op, ops.Rank) and not raw}
     while True:
         inside = region(graph, refused)
         left = next((op for op in graph.order if isinstance(op, ON_HOST) and op not in inside), None)
@@ -125,6 +129,9 @@ def place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entran
     for operand in op.operands:
         if isinstance(operand, Const):
             operands.append(operand.value)
+            continue
+        if isinstance(op, ops.Rank):
+            operands.append(raw_entrance(operand, entrances).fixed)
             continue
         if operand not in values:
             entrances[operand] = entrance(operand, bits, ranges)
@@ -235,6 +242,18 @@ def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
     low, high = np.where(negative, -(2 ** (bits - 1)), 0), np.full(len(step), 2 ** (bits - 1) - 1)
     whole = ops.Quantize(moved, step)
     return Entrance(whole, Fixed(ops.Saturate(whole, low, high), low, high, step, middle))
+
+
+def raw_entrance(op: Op, entrances: dict[Op, Entrance]) -> Entrance:
+    """How floats go into the circuit as they are: their bit patterns, beside what they may go in as otherwise."""
+    known = next((e for e in entrances.values() if isinstance(e.before, ops.FloatBits) and e.before.x is op), None)
+    if known is None:
+        if op.dtype not in (np.float32, np.float64):
+            raise DoesNotFit(f"{op} as bits")
+        patterns = ops.FloatBits(op)
+        limits = np.iinfo(np.int32 if op.dtype == np.float32 else np.int64)
+        known = entrances[patterns] = Entrance(patterns, exact(patterns, limits.min, limits.max))
+    return known
 
 
 def one_bit(op: Op) -> bool:

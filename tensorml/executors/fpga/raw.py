@@ -1,0 +1,54 @@
+"""Floats in a circuit as they are: bit patterns, compared as integers that have the order of the floats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.executors.fpga.design import Coded, Design, Signal, number
+
+NOTE = "Bit patterns of floats as integers in the same order"
+
+
+def coded(design: Design, bits: Signal, op: ops.RankBits, k: int) -> Coded:
+    """Column k of the ranks of bit patterns: a code that is compared by comparing the value."""
+    width = op.boundaries.dtype.itemsize * 8
+    highest = (1 << width - 1) - 1
+    boundaries, nan = op.boundaries[op.offsets[k] : op.offsets[k + 1]], int(op.nan[k])
+    bounds = [bound(value, op.strict) for value in boundaries]
+    bounds += [highest] * (nan - len(bounds))
+    return Coded(numbers(design, ordered(design, bits, width), op.boundaries.dtype, nan > 0), tuple(bounds))
+
+
+def ordered(design: Design, bits: Signal, width: int) -> Signal:
+    """Patterns in the order of the floats: those of negative ones count down, so all bits but the sign are inverted."""
+    sign = f"{bits.name}[{width - 1}]"
+    text = f"{bits.name} ^ {{1'b0, {{{width - 1}{{{sign}}}}}}}"
+    return design.register("ordered", NOTE, text, bits.low, bits.high, bits.stage, ("adder", width))
+
+
+def numbers(design: Design, x: Signal, dtype: np.dtype, high: bool) -> Signal:
+    """With NaN above all numbers, or below."""
+    infinity = order(np.array(np.inf, dtype)[()])
+    text, end = x.text(True), number(x.high if high else x.low)
+    # The least integer has no literal of its own in Verilog: the minus there applies to a number that does not fit.
+    last = end.text(True) if high else f"(-{number(x.high).text(True)} - {x.width}'sd1)"
+    outside = f"{text} > {number(infinity).text(True)} || {text} < {number(-infinity - 1).text(True)}"
+    kind = "compare", x.width
+    return design.register(
+        "number", "NaN beside all numbers", f"({outside}) ? {last} : {text}", x.low, x.high, x.stage, kind, 2
+    )
+
+
+def order(value: np.floating) -> int:
+    """A float as the integer in whose order floats are: -0.0 is one less than 0.0."""
+    width = value.dtype.itemsize * 8
+    pattern = int(value.view(f"i{width // 8}"))
+    return pattern if pattern >= 0 else pattern ^ ((1 << width - 1) - 1)
+
+
+def bound(boundary: np.floating, strict: bool) -> int:
+    """The least integer of a float x with x >= boundary; with x > boundary if `strict`. -0.0 and 0.0 are the same."""
+    if boundary == 0:
+        return 1 if strict else -1
+    return order(boundary) + strict
