@@ -70,8 +70,9 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int],
 def _add_convert(commands: Any) -> None:
     added = _add(commands, "convert", convert, "convert a fitted model to a file")
     added.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
-    added.add_argument("out", type=Path, metavar="OUT", help="what to write: .pt (TorchScript) or .safetensors")
+    added.add_argument("out", type=Path, metavar="OUT", help="what to write: .pt, .safetensors, or with fpga a folder")
     added.add_argument("--rows", type=Path, help="rows to learn the kind of input from: .npy, .csv, .parquet")
+    added.add_argument("--executor", default="auto", help="fpga: a circuit, OUT is its project (%(default)s)")
     added.add_argument("--fast", action="store_true", help="let passes reorder sums, within rounding")
     added.add_argument("--trust-pickle", action="store_true", help=TRUST)
 
@@ -97,11 +98,14 @@ def convert(options: argparse.Namespace) -> int:
     from tensorml.convert import convert as convert_model
     from tensorml.save import SUFFIXES
 
-    if options.out.suffix not in SUFFIXES:
-        raise ValueError(f"OUT ends in {' or '.join(SUFFIXES)}, not in {options.out.suffix or options.out.name!r}")
+    circuit = options.executor == "fpga" and not options.out.suffix
+    if options.out.suffix not in SUFFIXES and not circuit:
+        ends = f"OUT ends in {' or '.join(SUFFIXES)}, not in {options.out.suffix or options.out.name!r}"
+        raise ValueError(ends if options.out.suffix else f"{ends}; a folder is for --executor fpga")
     model = load_model(options.model, trust_pickle=options.trust_pickle)
     rows = None if options.rows is None else load_rows(options.rows)
-    converted = convert_model(model, rows, precision="fast" if options.fast else "source")
+    precision = "fast" if options.fast else "source"
+    converted = convert_model(model, rows, executor=options.executor, precision=precision)
     converted.save(options.out)
     print(f"{options.out}: {converted.source.name} with {', '.join(converted.methods)}")
     return DONE

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from tensorml import ops
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import Fixed
 from tensorml.executors.fpga.program import Core
 from tensorml.executors.fpga.project import Format, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
+from tensorml.executors.fpga.split import Entrance
+from tensorml.graph import Input, Op
 
 GOLDEN = 256  # rows of a test bench
 
@@ -46,7 +50,8 @@ def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, abou
     rows = golden_rows(core, inputs)
     golden = rows, core.simulator.run(rows)
     formats = input_formats(core), output_formats(core)
-    write_project(core.circuit, folder, golden, formats, report(core, fast=True), about)
+    encode = encoder(core.split, core.circuit.name, core.policy.outside == "refuse")
+    write_project(core.circuit, folder, golden, formats, report(core, fast=True), about, encode)
 
 
 def golden_rows(core: Core, inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
@@ -68,7 +73,50 @@ def ends_of(field: Field) -> tuple[int, int]:
 
 def input_formats(core: Core) -> Sequence[Format]:
     """What the fields of a row stand for."""
-    return [form for e in core.split.entrances.values() for form in formats_of(e.fixed, "input")]
+    return [form for entrance in core.split.entrances.values() for form in formats_of_entrance(entrance)]
+
+
+def formats_of_entrance(entrance: Entrance) -> Sequence[Format]:
+    """What the columns of a value stand for that the host passes in."""
+    if not entrance.fixed.integers:
+        return formats_of(entrance.fixed, "input")
+    return [Format(meaning=text) for text in meanings(entrance.before)]
+
+
+def meanings(op: Op) -> list[str]:
+    """What the integers of each column say."""
+    match op:
+        case ops.Cast() | ops.Finite() | ops.Require():
+            return meanings(op.operands[0])
+        case ops.Columns():
+            found = meanings(op.x)
+            return [found[i] for i in op.indices]
+        case ops.Concat():
+            return [text for part in op.parts for text in meanings(part)]
+        case ops.Rank():
+            names, counts = places(op.x), np.diff(op.offsets)
+            return [
+                f"how many of {n} thresholds {names[c]} has reached" for n, c in zip(counts, op.source, strict=True)
+            ]
+        case ops.Lookup():
+            names = places(op.x)
+            return [f"the code of the category in {names[c]}" for c in op.source]
+        case ops.FloatBits():
+            return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x)]
+    return [f"integer {i}" for i in range(op.columns)]
+
+
+def places(op: Op) -> list[str]:
+    """The columns of the model's input that the columns of a value are."""
+    match op:
+        case Input():
+            return [f"column {i}" for i in range(op.columns)]
+        case ops.Cast() | ops.Finite() | ops.Require():
+            return places(op.operands[0])
+        case ops.Columns():
+            found = places(op.x)
+            return [found[i] for i in op.indices]
+    return [f"computed column {i}" for i in range(op.columns)]
 
 
 def output_formats(core: Core) -> Sequence[Format]:
@@ -79,8 +127,7 @@ def output_formats(core: Core) -> Sequence[Format]:
 def formats_of(fixed: Fixed, kind: str) -> Sequence[Format]:
     """What the columns of a value stand for."""
     if fixed.integers:
-        what = "code: how many thresholds the value has reached" if kind == "input" else "the number of a leaf"
-        return [Format(meaning=what) for _ in fixed.low]
+        return [Format(meaning="the number of a leaf") for _ in fixed.low]
     return [
         Format(float(step), float(offset), f"{kind} {column}")
         for column, (step, offset) in enumerate(zip(fixed.step, fixed.offset, strict=True))

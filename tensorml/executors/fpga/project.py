@@ -17,6 +17,7 @@ import numpy as np
 
 from tensorml.errors import ArtifactError
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.encode import Encoder
 from tensorml.executors.fpga.simulate import pack
 
 if TYPE_CHECKING:
@@ -57,18 +58,20 @@ def write_project(
     formats: Formats | None = None,
     report: Report | None = None,
     about: str = "",
+    encoder: Encoder | None = None,
 ) -> None:
     """Write the project of a circuit: all of it or nothing.
 
     golden: rows for the test bench. formats: what the fields mean; without them, the integers themselves. report: the
     figures that are in the README, and the clock of the constraints. about: a paragraph that says what is computed.
+    encoder: how values become rows, in C.
     Raises ArtifactError if the folder holds what this function has not written, FileNotFoundError without its parent.
     """
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"no such directory: {folder.parent}")
     refuse_foreign(folder)
     formats = formats or ([Format()] * len(circuit.inputs), [Format()] * len(circuit.outputs))
-    files = contents(circuit, golden, formats, report, about)
+    files = contents(circuit, golden, formats, report, about, encoder or Encoder())
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as part:
         new, old = Path(part) / "new", Path(part) / "old"
         for name, text in files.items():
@@ -124,7 +127,9 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def contents(circuit: Circuit, golden: Rows, formats: Formats, report: Report | None, about: str) -> dict[str, str]:
+def contents(
+    circuit: Circuit, golden: Rows, formats: Formats, report: Report | None, about: str, encoder: Encoder
+) -> dict[str, str]:
     """The files of a project, by name."""
     name, mhz = circuit.name, math.floor(report.fmax) if report and report.fmax else CLOCK
     sizes = wrapper_sizes(circuit) | {"name": name, "NAME": name.upper(), "guard": f"{name.upper()}_H"}
@@ -132,11 +137,13 @@ def contents(circuit: Circuit, golden: Rows, formats: Formats, report: Report | 
     files = {
         f"rtl/{name}.v": circuit.verilog,
         f"rtl/{name}_axis.v": filled("axis.v", sizes),
+        **{f"rtl/{image}": text for image, text in circuit.images.items()},
         f"include/{name}.h": filled("header.h", sizes | header_fields(circuit, formats)),
+        **({f"include/{name}_encode.h": filled("encode.h", sizes | encoder.gaps)} if encoder.gaps else {}),
         f"constraints/{name}.lpf": filled("constraints.lpf", sizes),
         f"constraints/{name}.xdc": filled("constraints.xdc", sizes),
         "Makefile": template("Makefile"),
-        "README.md": filled("README.md", sizes | readme_parts(circuit, formats, report, about)),
+        "README.md": filled("README.md", sizes | readme_parts(circuit, formats, report, about, encoder)),
         "sim/golden_in.hex": hexadecimal(golden[0], circuit.inputs),
         "sim/golden_out.hex": hexadecimal(golden[1], circuit.outputs),
         **{f"sim/{bench}": template(bench) for bench in ("golden.py", "run.py", "test_core.py", "test_wrapper.py")},
@@ -156,8 +163,8 @@ def filled(name: str, values: Mapping[str, object]) -> str:
 
 
 def wrapper_sizes(circuit: Circuit) -> dict[str, Any]:
-    """The numbers in the wrapper. Its memory holds a row for each cycle that one is under way, so that none is lost."""
-    index_bits = (circuit.latency + AXIS_LATENCY).bit_length()
+    """The numbers in the wrapper. Its memory holds all rows that may be under way at once, so that none is lost."""
+    index_bits = max(1, ((circuit.latency + AXIS_LATENCY) // circuit.interval).bit_length())
     in_bytes, out_bytes = byte_count(circuit.in_width), byte_count(circuit.out_width)
     read = f"results[results_out[{index_bits - 1}:0]]"
     padding = 8 * out_bytes - circuit.out_width
@@ -217,7 +224,9 @@ def header_fields(circuit: Circuit, formats: Formats) -> dict[str, str]:
     return {"input_fields": lines(circuit.inputs, formats[0]), "output_fields": lines(circuit.outputs, formats[1])}
 
 
-def readme_parts(circuit: Circuit, formats: Formats, report: Report | None, about: str) -> dict[str, str]:
+def readme_parts(
+    circuit: Circuit, formats: Formats, report: Report | None, about: str, encoder: Encoder
+) -> dict[str, str]:
     """What is in the README beside the sizes."""
     return {
         "about": about or "A circuit that tensorml made of a fitted model.",
@@ -225,7 +234,27 @@ def readme_parts(circuit: Circuit, formats: Formats, report: Report | None, abou
         "figures": figures(report.table) if report else "",
         "input_table": format_table(circuit.inputs, formats[0]),
         "output_table": format_table(circuit.outputs, formats[1]),
+        "encoding": encoding(circuit.name, encoder),
+        "memory_files": "| `rtl/*.hex` | what is in its memories, for `$readmemh` |\n" if circuit.images else "",
     }
+
+
+def encoding(name: str, encoder: Encoder) -> str:
+    """How values become rows, in words."""
+    if encoder.gaps is None and not encoder.reason:
+        return ""
+    if encoder.gaps is None:
+        return (
+            f"There is no function in C that makes a row of values: it would have to repeat {encoder.reason} bit for "
+            "bit, which depends on the compiler. tensorml does that, in Python."
+        )
+    text = (
+        f"`{name}_encode(row, x)` in `include/{name}_encode.h` makes a row of the values that the model reads, "
+        "the same bits as tensorml does; it refuses what the model refuses."
+    )
+    if encoder.unchecked:
+        text += f" But it does not refuse rows for what becomes of them in {', '.join(encoder.unchecked)}."
+    return text
 
 
 def figures(table: Table) -> str:

