@@ -12,15 +12,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from xgboost import XGBClassifier
 
+import tensorml
 from tensorml.errors import ArtifactError, CircuitError, InputError
 from tensorml.executors.fpga import project
+from tensorml.executors.fpga.program import FpgaExecutor
 from tensorml.executors.fpga.project import Format, write_project
 from tensorml.executors.fpga.simulate import pack
 from tensorml.executors.fpga.tools import Tool, require
 from tensorml.report import Table
 from tests.executors.fpga.circuits import CASES, random_rows
+from tests.executors.fpga.models import TWO, X
+from tests.executors.fpga.stand import core_of, integers
 
+FOREST = XGBClassifier(n_estimators=5, max_depth=2, n_jobs=1).fit(X, TWO)
 FILES = {
     "Makefile",
     "README.md",
@@ -73,6 +79,37 @@ def test_the_wrapper_passes_its_test_bench(adder):
 
 def test_the_wrapper_of_a_circuit_that_takes_a_row_every_third_cycle_passes_its_test_bench(tmp_path):
     assert "TESTS=5 PASS=5 FAIL=0" in make(written("slow", tmp_path / "slow"), "wrapper")
+
+
+@pytest.fixture(scope="module")
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of trees in memory, which walkers follow: its circuit reads files, and takes a row now and then."""
+    core = core_of(tensorml.convert(FOREST, X, executor=FpgaExecutor(walkers=2)), "predict")
+    rows = random_rows(core.circuit.inputs, 40)
+    folder = tmp_path_factory.mktemp("projects") / "forest"
+    write_project(core.circuit, folder, (rows, integers(core, rows)))
+    return folder
+
+
+def test_trees_in_memory_pass_their_test_bench(forest):
+    assert {path.name for path in (forest / "rtl").iterdir()} == {
+        "core.v",
+        "core_axis.v",
+        *(f"core_walker_{w}_{part}.hex" for w in range(2) for part in ("nodes", "leaves")),
+    }
+    assert "| `rtl/*.hex` | what is in its memories, for `$readmemh` |" in (forest / "README.md").read_text()
+    assert json.loads((forest / "tensorml.json").read_text())["interval"] > 1
+    assert "TESTS=3 PASS=3 FAIL=0" in make(forest, "core")
+    image = forest / "rtl" / "core_walker_1_leaves.hex"
+    words = image.read_text().split()
+    image.write_text("\n".join([words[0], *words[2:], words[1]]))
+    with pytest.raises(CircuitError, match="make failed"):
+        make(forest, "core")
+    image.write_text("\n".join(words))
+
+
+def test_the_wrapper_of_trees_in_memory_passes_its_test_bench(forest):
+    assert "TESTS=5 PASS=5 FAIL=0" in make(forest, "wrapper")
 
 
 @pytest.mark.parametrize(
@@ -295,6 +332,8 @@ def test_golden_rows_that_do_not_fit_are_refused(tmp_path):
 def test_the_wrapper_has_room_for_all_rows_under_way():
     circuit = CASES["adder"].circuit
     for latency in range(1, 70):
-        sizes = project.wrapper_sizes(replace(circuit, latency=latency))
-        assert latency + 3 <= sizes["depth"] < 2 * (latency + 3)
-        assert sizes["depth"] == 1 << sizes["index_bits"]
+        for interval in {1, 2, 3, latency, latency + 5}:
+            sizes = project.wrapper_sizes(replace(circuit, latency=latency, interval=interval))
+            most = (latency + 2) // interval + 1  # rows between the first cycle of one and the cycle of its result
+            assert most <= sizes["depth"] < max(2 * most, 3)
+            assert sizes["depth"] == 1 << sizes["index_bits"] >= 2
