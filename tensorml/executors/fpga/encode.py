@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tensorml.ops.elementwise import Binary, Unary
 
 A_LINE = 8  # numbers
 ALIASES = (ops.Finite, ops.Require, ops.Reshape)  # their result is their operand
-Write = Callable[["Function", Op, Sequence[str]], list[str]]
+Write = Callable[..., list[str]]  # of the function, an operator and the names of its operands: lines
 rules: Rules[Write] = Rules("C")
 
 
@@ -113,8 +114,8 @@ def identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def literal(value: np.generic) -> str:
-    """A number in C that is read as the same number."""
+def literal(value: Any) -> str:
+    """A scalar of NumPy in C, where it is read as the same number."""
     if value.dtype.kind != "f":
         large = "UINT64_C({})" if value.dtype.kind == "u" else "INT64_C({})"
         return "INT64_MIN" if value == -(2**63) else (large if abs(int(value)) >= 2**31 else "{}").format(int(value))

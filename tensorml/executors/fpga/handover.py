@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from tensorml import ops
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import Fixed
+from tensorml.executors.fpga.memory import ensemble
 from tensorml.executors.fpga.program import Core
 from tensorml.executors.fpga.project import Format, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
 from tensorml.executors.fpga.split import Entrance
+from tensorml.executors.fpga.walkers import area
 from tensorml.graph import Input, Op
 
 GOLDEN = 256  # rows of a test bench
@@ -28,7 +31,11 @@ def report(core: Core, *, fast: bool = False, **options: Any) -> Report:
     """
     simulated = core.rows_per_second
     if fast:
-        return estimated(core.circuit, core.circuit.counts, accuracy=accuracy(core), simulated=simulated, **options)
+        found = estimated(core.circuit, core.circuit.counts, accuracy=accuracy(core), simulated=simulated, **options)
+        trees = ensemble(core.split) if core.walkers else None
+        if trees is None:
+            return found
+        return replace(found, areas={family: area(trees, core.walkers, family) for family in found.areas})
     return measured(core.circuit, accuracy=accuracy(core), simulated=simulated, **options)
 
 
@@ -110,7 +117,9 @@ def places(op: Op) -> list[str]:
     """The columns of the model's input that the columns of a value are."""
     match op:
         case Input():
-            return [f"column {i}" for i in range(op.columns)]
+            return [f"column {i}" if op.name == "x" else f"{op.name}[{i}]" for i in range(op.columns)]
+        case ops.Concat():
+            return [name for part in op.parts for name in places(part)]
         case ops.Cast() | ops.Finite() | ops.Require():
             return places(op.operands[0])
         case ops.Columns():

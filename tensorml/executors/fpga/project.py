@@ -29,6 +29,7 @@ MARKER = "tensorml.json"
 VERSION = 1
 BUILT = ("build", "__pycache__")  # folders that `make` and Python leave in a project
 AXIS_LATENCY = 2  # cycles beyond the circuit's: into the memory, and onto the port
+ENCODE_FILE = "| `include/{}_encode.h` | in C, how values become rows |\n"
 CLOCK = 100.0  # MHz, where no tool has said what is possible
 
 
@@ -235,6 +236,7 @@ def readme_parts(
         "input_table": format_table(circuit.inputs, formats[0]),
         "output_table": format_table(circuit.outputs, formats[1]),
         "encoding": encoding(circuit.name, encoder),
+        "encode_file": ENCODE_FILE.format(circuit.name) if encoder.gaps else "",
         "memory_files": "| `rtl/*.hex` | what is in its memories, for `$readmemh` |\n" if circuit.images else "",
     }
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 import tensorml
@@ -104,6 +106,15 @@ def test_a_report_is_of_the_method_and_the_families_that_are_asked_for() -> None
         linear().report(method="apply", fast=True)
 
 
+def test_a_report_of_trees_in_memory_estimates_walkers() -> None:
+    model = tensorml.convert(TREES, X, executor=FpgaExecutor(walkers=2))
+    report = model.report(fast=True)
+    assert report.interval == report.latency > 1
+    for found in report.areas.values():
+        assert found.luts > 0
+        assert found.block_rams >= 2
+
+
 def test_a_report_of_trees_without_rows_has_a_bound() -> None:
     accuracy = trees(None).report(fast=True).accuracy
     assert (accuracy.rows, accuracy.labels) == (0, None)
@@ -131,6 +142,7 @@ def test_save_writes_the_project_into_a_folder(tmp_path: Path, where: str) -> No
         "These areas are estimates: no tool has run.",
         "`core_encode(row, x)` in `include/core_encode.h` makes a row of the values that the model reads",
         " thresholds column 0 has reached |",
+        "| `include/core_encode.h` | in C, how values become rows |",
     ):
         assert words in readme
 
@@ -175,6 +187,14 @@ def test_the_facts_say_which_column_a_field_is_of() -> None:
     raw = FpgaExecutor(encoder="circuit")
     found = [form.meaning for form in input_formats(core_of(tensorml.convert(forest, executor=raw), "predict"))]
     assert found == [f"column {i}: the bits of a float32" for i in range(2)]
+
+
+def test_columns_of_a_frame_are_named_by_the_inputs_of_their_types() -> None:
+    frame = pd.DataFrame({"a": X[:, 0].astype(np.float32), "b": X[:, 1], "c": np.arange(200) % 7})
+    tree = DecisionTreeRegressor(max_depth=4, random_state=0).fit(frame, X[:, 0] + X[:, 1] + frame["c"])
+    core = core_of(tensorml.convert(tree, frame, executor="fpga"), "predict")
+    found = dict.fromkeys(form.meaning.split()[-3] for form in input_formats(core))
+    assert list(found) == ["x_float32[0]", "x_float64[0]", "x_int64[0]"]
 
 
 def test_a_project_is_replaced_and_what_is_none_is_not(tmp_path: Path) -> None:

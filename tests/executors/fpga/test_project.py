@@ -59,7 +59,7 @@ def files(folder: Path) -> set[str]:
 
 def make(folder: Path, *arguments: str) -> str:
     """What make prints in a project. Raises CircuitError if it fails."""
-    environment = dict.fromkeys(("MAKEFLAGS", "MAKELEVEL", "MFLAGS"), "")
+    environment: dict[str, str] = {"MAKEFLAGS": "", "MAKELEVEL": "", "MFLAGS": ""}
     return Tool("make", ("make", f"PYTHON={sys.executable}"), "", environment).run(*arguments, folder=folder)
 
 
