@@ -20,6 +20,7 @@ from tensorml.errors import CircuitError, InputError
 from tensorml.executors.fpga.accuracy import FixedPoint
 from tensorml.executors.fpga.circuit import Field
 from tensorml.executors.fpga.encode import encoder, lacking, literal
+from tensorml.executors.fpga.fixed import exact
 from tensorml.executors.fpga.handover import places, save
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.project import write_project
@@ -256,3 +257,21 @@ def test_a_broadcast_column_and_a_condition_are_written(tmp_path: Path) -> None:
     golden = np.zeros((1, 3), np.int64), np.zeros((1, len(circuit.outputs)), np.int64)
     write_project(circuit, tmp_path / "p", golden, encoder=written)
     assert_same(small, rows, tmp_path / "p", "c")
+
+
+def test_a_product_and_a_sum_are_rounded_apart(tmp_path: Path) -> None:
+    """Thresholds at the very sums: one unit in the last place would be another code."""
+    rows = np.random.default_rng(0).normal(size=(200, 1))
+    x = Input("x", TensorType(("N", 1), np.dtype(np.float64)))
+    thresholds = np.unique(rows * 0.1 + 0.3)
+    offsets, zero = np.array([0, len(thresholds)]), np.zeros(1, np.int64)
+    codes = ops.Rank(x * 0.1 + 0.3, zero, thresholds, offsets, zero, np.dtype(np.uint8))
+    found = core("LinearRegression")
+    entrance = next(iter(found.split.entrances.values()))
+    fixed = exact(codes, zero, zero + 255)
+    split = replace(found.split, entrances={x: replace(entrance, before=codes, fixed=fixed)}, checks=())
+    small = Core(split, found.loss, found.policy)
+    circuit = small.__dict__["circuit"] = replace(found.circuit, inputs=(Field("x0", 8),))
+    golden = np.zeros((1, 1), np.int64), np.zeros((1, len(circuit.outputs)), np.int64)
+    write_project(circuit, tmp_path / "p", golden, encoder=encoder(split, "core", False))
+    assert set(assert_same(small, rows, tmp_path / "p", "c")) == {0}
