@@ -100,7 +100,7 @@ class Executor(ABC):
         return f"the executor '{self.name}' has no rule for {type(lacking).__name__}", "Choose another executor"
 
     def prepared(self, graph: Graph) -> Executor:
-        """This executor, with the options that it chooses by a model's whole graph."""
+        """The executor, with the options that it chooses by a model's whole graph."""
         return self
 
     def report(self, program: Any, **options: Any) -> Any:

@@ -291,6 +291,17 @@ def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
     return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, step), op.start.astype(np.float64) + start)
 
 
+def sum_range(op: ops.LeafSum) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest that each output of a sum of leaves can be. float64 [K] each."""
+    values = op.values.astype(np.float64)
+    ends = np.stack([(values[part].min(0), values[part].max(0)) for part in leaf_ranges(op.leaves)])
+    if op.output is None:
+        low, high = ends.sum(0)
+    else:
+        low, high = (np.bincount(op.output, ends[:, end, 0], len(op.start)) for end in (0, 1))
+    return op.start + low, op.start + high
+
+
 def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Integers for what the leaves of a tree hold, and the number that 0 stands for. values: float64 [L], in steps.
 

@@ -65,19 +65,18 @@ class FpgaExecutor(Executor):
         return rules.supports(op)
 
     def refusal(self, graph: Graph) -> tuple[str, str] | None:
-        """Why there is no circuit for the graph's first output, `predict` of most models, and what to do."""
-        first = next(iter(graph.outputs))
-        return self._refusal(graph.select(first))
+        """Why there is no circuit for any output, or none that fits for the first, and what to do."""
+        reasons = [self.reason(graph.select(name)) for name in graph.outputs]
+        if isinstance(reasons[0], TooLarge) or all(reasons):
+            return f"{reasons[0]}", advice(reasons[0])
+        return None
 
-    def _refusal(self, graph: Graph) -> tuple[str, str] | None:
+    def reason(self, graph: Graph) -> DoesNotFit | None:
+        """Why there is no circuit for a graph; None if there is one."""
         try:
             self.fitted(graph)
-        except NoRows as reason:
-            return f"{reason}", "Pass rows of the usual kind: convert(model, X, executor='fpga')"
-        except TooLarge as reason:
-            return f"{reason}", "Make it smaller, or pass a larger device: FpgaExecutor(area=...)"
         except DoesNotFit as reason:
-            return f"{reason}", "Choose another executor"
+            return reason
         return None
 
     def prepared(self, graph: Graph) -> FpgaExecutor:
@@ -85,10 +84,10 @@ class FpgaExecutor(Executor):
         if self.fixed.bits is not None:
             return self
         outputs = [graph.select(name) for name in graph.outputs]
-        outputs = [output for output in outputs if self._refusal(output) is None]
+        outputs = [output for output in outputs if self.reason(output) is None]
         fewest = max(self.fitted(output)[0].bits for output in outputs)
         shared = (self._with(bits) for bits in range(fewest, MOST + 1))
-        found = (one for one in shared if not any(one._refusal(output) for output in outputs))
+        found = (one for one in shared if not any(one.reason(output) for output in outputs))
         return next(found, self)
 
     def _with(self, bits: int) -> FpgaExecutor:
@@ -168,6 +167,15 @@ class CircuitProgram(Program):
     """A program with a circuit inside."""
 
     core: Core = None  # pyright: ignore[reportAssignmentType]
+
+
+def advice(reason: DoesNotFit) -> str:
+    """What to do about a refusal."""
+    if isinstance(reason, NoRows):
+        return "Pass rows of the usual kind: convert(model, X, executor='fpga')"
+    if isinstance(reason, TooLarge):
+        return "Make it smaller, or pass a larger device: FpgaExecutor(area=...)"
+    return "Choose another executor"
 
 
 def core_of(program: Any) -> Core:

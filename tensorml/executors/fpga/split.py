@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, NoRows, exact, power_of_two, rules
+from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, NoRows, exact, power_of_two, rules, sum_range
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
@@ -78,12 +78,16 @@ class Split:
 
 
 def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
-    """What integers stand for, in the shape and dtype of `source`."""
+    """What integers stand for, in the dtype of `source`. A sum of leaves stays in the range that it can have."""
     if fixed.integers:
         return ops.cast(integers, source.dtype)
     shape = tuple(int(d) for d in source.shape[1:])
     step, offset = (Const(a.reshape(shape)) for a in (fixed.step, fixed.offset))
-    return ops.cast(ops.Add(ops.Mul(ops.cast(integers, np.float64), step), offset), source.dtype)
+    value: Op = ops.Add(ops.Mul(ops.cast(integers, np.float64), step), offset)
+    if isinstance(source, ops.LeafSum):
+        least, most = map(Const, sum_range(source))
+        value = ops.Min(ops.Max(value, least), most)
+    return ops.cast(value, source.dtype)
 
 
 def split(graph: Graph, bits: int, ranges: Ranges, raw: bool = False) -> Split:

@@ -51,7 +51,10 @@ def nested_symmetric(op: ops.DescendSymmetric) -> list[Node]:
         level: list[Node] = [int(first) + leaf for leaf in range(2 ** int(size))]
         for i in range(start + int(size) - 1, start - 1, -1):
             half = len(level) // 2
-            level = [Branch(int(op.column[i]), int(op.rank[i]), a, b) for a, b in zip(level[:half], level[half:])]
+            level = [
+                Branch(int(op.column[i]), int(op.rank[i]), a, b)
+                for a, b in zip(level[:half], level[half:], strict=True)
+            ]
         trees.append(level[0])
         start += int(size)
     return trees

@@ -144,7 +144,7 @@ def kernels() -> dict[str, Case]:
         cases[f"SVC, {k}"] = Case(scaled(SVC(kernel=k)), TWO[:120], FEW)
         cases[f"SVC, {k}, three classes"] = Case(scaled(SVC(kernel=k)), THREE[:120], FEW)
         cases[f"SVR, {k}"] = Case(scaled(SVR(kernel=k)), NUMBER[:120], FEW)
-    cases["SVC, rbf, few vectors"] = Case(scaled(SVC(C=10.0, gamma=0.05)), TWO[:40], X[:40])
+    cases["SVC, rbf, few vectors"] = Case(scaled(SVC()), TWO[:30], X[:30])
     cases["NuSVC"] = Case(scaled(NuSVC(nu=0.3)), THREE[:120], FEW)
     cases["NuSVR"] = Case(scaled(NuSVR()), NUMBER[:120], FEW)
     cases["OneClassSVM"] = Case(scaled(OneClassSVM(nu=0.1)), None, FEW)
