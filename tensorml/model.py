@@ -122,7 +122,7 @@ class TensorModel:
         return f"TensorModel({self.source.name}, executor={self.executor.name!r}, {', '.join(self.methods)})"
 
     def save(self, path: str | Path) -> None:
-        """Write the model: .pt (TorchScript, for plain libtorch), .safetensors (graph, arrays) or a folder (circuit)."""
+        """Write the model: .pt (TorchScript, for plain libtorch), .safetensors (graph, arrays), a folder (circuit)."""
         from tensorml.save import save
 
         save(self, Path(path))

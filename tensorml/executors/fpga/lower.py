@@ -17,7 +17,7 @@ from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
 from tensorml.graph import Const, Graph, Input, Op
 
 Columns = list[Signal]
-Rule = Callable[..., Columns]
+Rule = Callable[..., list[Any]]
 rules: Rules[Rule] = Rules("fpga")
 
 

@@ -67,8 +67,9 @@ class FpgaExecutor(Executor):
     def refusal(self, graph: Graph) -> tuple[str, str] | None:
         """Why there is no circuit for any output, or none that fits for the first, and what to do."""
         reasons = [self.reason(graph.select(name)) for name in graph.outputs]
-        if isinstance(reasons[0], TooLarge) or all(reasons):
-            return f"{reasons[0]}", advice(reasons[0])
+        first = reasons[0]
+        if first is not None and (isinstance(first, TooLarge) or all(reasons)):
+            return f"{first}", advice(first)
         return None
 
     def reason(self, graph: Graph) -> DoesNotFit | None:

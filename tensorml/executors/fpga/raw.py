@@ -29,7 +29,7 @@ def ordered(design: Design, bits: Signal, width: int) -> Signal:
 
 def numbers(design: Design, x: Signal, dtype: np.dtype, high: bool) -> Signal:
     """With NaN above all numbers, or below."""
-    infinity = order(np.array(np.inf, dtype)[()])
+    infinity = order(dtype.type(np.inf))
     text, end = x.text(True), number(x.high if high else x.low)
     # The least integer has no literal of its own in Verilog: the minus there applies to a number that does not fit.
     last = end.text(True) if high else f"(-{number(x.high).text(True)} - {x.width}'sd1)"

@@ -45,7 +45,7 @@ from numba.core.untyped_passes import (
 
 from tensorml.errors import MissingDependencyError
 
-if config.DISABLE_JIT:
+if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
     raise MissingDependencyError(
         "the executor 'simd' cannot compile while NUMBA_DISABLE_JIT is set. Unset it, or convert with executor='torch'"
     )
