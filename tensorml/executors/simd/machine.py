@@ -111,9 +111,7 @@ class Assembler:
         return Buffer(piece.unit, size)
 
     def release(self, buffer: Buffer) -> None:
-        """Give memory back, joined with free pieces beside it. Nothing, of no columns, is beside itself."""
-        if not buffer.size:
-            return
+        """Give memory back, joined with free pieces beside it."""
         before = next((piece for piece in self.free if piece.unit + piece.size == buffer.unit), None)
         after = next((piece for piece in self.free if piece.unit == buffer.unit + buffer.size), None)
         unit, size = buffer.unit, buffer.size

@@ -56,13 +56,13 @@ def rule(
 
 
 def handles(op: Op) -> bool:
-    """Whether the machine computes this operator."""
+    """Whether the machine computes this operator. Its kernels and its memory count on one column at least."""
     found = rules.get(type(op))
     if found is None or op.whole_batch or not op.type.batched:
         return False
     types = [op.type, *(operand.type for operand in found.reads(op))]
     known = all(kind.dtype.name in DTYPES for kind in types)
-    fixed = all(isinstance(dim, int) for kind in types for dim in kind.shape[1:])
+    fixed = all(isinstance(dim, int) and dim > 0 for kind in types for dim in kind.shape[1:])
     constant = all(operand.type.batched or isinstance(operand, Const) for operand in found.reads(op))
     return known and fixed and constant and found.accepts(op)
 
