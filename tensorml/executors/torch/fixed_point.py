@@ -45,13 +45,13 @@ def weighted_sum(op: ops.WeightedSum, emitter: Emitter, x: Proxy) -> Proxy:
 
 @rules.rule(ops.FloatBits)
 def float_bits(op: ops.FloatBits, emitter: Emitter, x: Proxy) -> Proxy:
-    """The same memory as integers."""
-    return x.contiguous().view(torch.int32 if op.x.dtype == np.float32 else torch.int64).to(torch.int64)
+    """The same memory as integers. TorchScript would take a dtype without its name for a number of rows."""
+    return x.contiguous().view(dtype=torch.int32 if op.x.dtype == np.float32 else torch.int64).to(torch.int64)
 
 
 @rules.rule(ops.RankBits)
 def rank_bits(op: ops.RankBits, emitter: Emitter, bits: Proxy) -> Proxy:
     """The same memory as floats, and their ranks."""
     single = op.boundaries.dtype == np.float32
-    floats = bits.to(torch.int32 if single else torch.int64).view(torch.float32 if single else torch.float64)
+    floats = bits.to(torch.int32 if single else torch.int64).view(dtype=torch.float32 if single else torch.float64)
     return rank(op.ranks, emitter, floats)
