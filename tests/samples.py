@@ -392,29 +392,6 @@ SAMPLES |= {
     "quantize float32": (ops.Quantize(X["special32"], np.full(4, 2.0**-7)), 0),
     "saturate": (ops.Saturate(X["integer"], np.array([-2, 0, -9, 1]), np.array([2, 3, 9, 1])), 0),
     "shift right": (ops.ShiftRight(X["integer"], 2), 0),
-    "float bits": (ops.FloatBits(X["special"]), 0),
-    "float bits float32": (ops.FloatBits(X["special32"]), 0),
-    "rank of bits": (
-        ops.RankBits(
-            ops.FloatBits(X["special"]),
-            np.array([0, 1, 3]),
-            np.array([-np.inf, -0.5, 0.0, 0.0, 1.0, np.inf, 0.25]),
-            np.array([0, 3, 6, 7]),
-            np.array([0, 4, 0]),
-        ),
-        0,
-    ),
-    "rank of bits float32": (
-        ops.RankBits(
-            ops.FloatBits(X["special32"]),
-            np.array([2]),
-            np.array([-1.0, 0.0, 1e-45], np.float32),
-            np.array([0, 3]),
-            np.array([4]),
-            strict=True,
-        ),
-        0,
-    ),
     "weighted sum": (ops.WeightedSum(X["integer"], np.arange(-6, 6).reshape(4, 3)), 0),
 }
 

@@ -119,10 +119,8 @@ from tensorml.ops.reduce import ReduceSum as ReduceSum
 from tensorml.ops.reduce import Softmax as Softmax
 from tensorml.ops.reduce import WeightedMedian as WeightedMedian
 from tensorml.ops.table import Find as Find
-from tensorml.ops.table import FloatBits as FloatBits
 from tensorml.ops.table import Lookup as Lookup
 from tensorml.ops.table import Rank as Rank
-from tensorml.ops.table import RankBits as RankBits
 from tensorml.ops.trees import AddColumns as AddColumns
 from tensorml.ops.trees import Descend as Descend
 from tensorml.ops.trees import DescendSymmetric as DescendSymmetric

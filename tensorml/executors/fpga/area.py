@@ -11,6 +11,7 @@ import numpy as np
 from tensorml import ops
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.fixed import DoesNotFit, width
+from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.synthesis import Area
 from tensorml.graph import Const, Graph, Input, Op
@@ -122,7 +123,7 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
             code = width(0, int(op.rank.max(initial=1)))
             leaf = 0 if isinstance(op, ops.Descend) else int((2**op.size).sum())
             return Counter({("compare", code): pairs, ("choice", 1): max(len(op.column), leaf)})
-        case ops.RankBits():
+        case RankBits():
             wide = op.boundaries.dtype.itemsize * 8
             return Counter({("compare", wide): len(op.boundaries), ("adder", wide): 2 * len(op.source)})
         case ops.LeafSum():

@@ -15,6 +15,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.base import Rules
+from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.split import Split
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops.elementwise import Binary, Unary
@@ -320,8 +321,8 @@ def lookup(function: Function, op: ops.Lookup, names: Sequence[str]) -> list[str
     ]
 
 
-@rules.rule(ops.FloatBits)
-def float_bits(function: Function, op: ops.FloatBits, names: Sequence[str]) -> list[str]:
+@rules.rule(FloatBits)
+def float_bits(function: Function, op: FloatBits, names: Sequence[str]) -> list[str]:
     """The bit patterns as signed integers."""
     integer = f"int{8 * op.x.dtype.itemsize}_t"
     copied = f"{integer} bits; memcpy(&bits, &{names[0]}[i], sizeof bits); {function.names[op]}[i] = bits;"

@@ -14,6 +14,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.base import Rules
+from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.graph import Const, Op
 
 MOST_BITS = 62
@@ -250,9 +251,9 @@ def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
 def rank(op: ops.Rank, bits: int, raw: Fixed) -> Fixed:
     """Codes are never formed: what compares a code with a rank compares the value with the boundary of that rank."""
     count = np.diff(op.offsets)
-    if not isinstance(raw.op, ops.FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
+    if not isinstance(raw.op, FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
         raise DoesNotFit("ranks of what comes as codes")
-    codes = ops.RankBits(raw.op, op.source, op.boundaries, op.offsets, op.nan, op.strict)
+    codes = RankBits(raw.op, op.source, op.boundaries, op.offsets, op.nan, op.strict)
     return exact(codes, 0, np.maximum(count, op.nan))
 
 

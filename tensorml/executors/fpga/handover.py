@@ -14,6 +14,7 @@ from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import Fixed
 from tensorml.executors.fpga.memory import ensemble
+from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.program import Core
 from tensorml.executors.fpga.project import Format, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
@@ -108,7 +109,7 @@ def meanings(op: Op) -> list[str]:
         case ops.Lookup():
             names = places(op.x)
             return [f"the code of the category in {names[c]}" for c in op.source]
-        case ops.FloatBits():
+        case FloatBits():
             return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x)]
     return [f"integer {i}" for i in range(op.columns)]
 

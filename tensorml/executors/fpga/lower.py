@@ -12,6 +12,7 @@ from tensorml.executors.base import Rules
 from tensorml.executors.fpga import raw
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.design import Coded, Design, Signal, number
+from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.sums import total
 from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
 from tensorml.graph import Const, Graph, Input, Op
@@ -135,8 +136,8 @@ def take(op: ops.Take, design: Design, table: np.ndarray, index: Columns) -> Col
     return [design.table("curve", "A function's values", i, [int(v) for v in table]) for i in index]
 
 
-@rules.rule(ops.RankBits)
-def ranked(op: ops.RankBits, design: Design, bits: Columns) -> list[Coded]:
+@rules.rule(RankBits)
+def ranked(op: RankBits, design: Design, bits: Columns) -> list[Coded]:
     """The patterns in the order of the floats, NaN at its end; nodes compare them with thresholds."""
     return [raw.coded(design, bits[int(source)], op, k) for k, source in enumerate(op.source)]
 

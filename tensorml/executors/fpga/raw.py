@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorml import ops
 from tensorml.executors.fpga.design import Coded, Design, Signal, number
+from tensorml.executors.fpga.patterns import RankBits
 
 NOTE = "Bit patterns of floats as integers in the same order"
 
 
-def coded(design: Design, bits: Signal, op: ops.RankBits, k: int) -> Coded:
+def coded(design: Design, bits: Signal, op: RankBits, k: int) -> Coded:
     """Column k of the ranks of bit patterns: a code that is compared by comparing the value."""
     width = op.boundaries.dtype.itemsize * 8
     highest = (1 << width - 1) - 1

@@ -11,6 +11,7 @@ import numpy as np
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
 from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, NoRows, exact, power_of_two, rules, sum_range
+from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
@@ -250,11 +251,11 @@ def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
 
 def raw_entrance(op: Op, entrances: dict[Op, Entrance]) -> Entrance:
     """How floats go into the circuit as they are: their bit patterns, beside what they may go in as otherwise."""
-    known = next((e for e in entrances.values() if isinstance(e.before, ops.FloatBits) and e.before.x is op), None)
+    known = next((e for e in entrances.values() if isinstance(e.before, FloatBits) and e.before.x is op), None)
     if known is None:
         if op.dtype not in (np.float32, np.float64):
             raise DoesNotFit(f"{op} as bits")
-        patterns = ops.FloatBits(op)
+        patterns = FloatBits(op)
         limits = np.iinfo(np.int32 if op.dtype == np.float32 else np.int64)
         known = entrances[patterns] = Entrance(patterns, exact(patterns, limits.min, limits.max))
     return known

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from tensorml import ops
-from tensorml.executors.torch.rules import rank, rules
+from tensorml.executors.torch.rules import rules
 from tensorml.ops.fixed_point import FURTHEST, NOT_A_NUMBER
 
 if TYPE_CHECKING:
@@ -41,17 +40,3 @@ def shift_right(op: ops.ShiftRight, emitter: Emitter, x: Proxy) -> Proxy:
 def weighted_sum(op: ops.WeightedSum, emitter: Emitter, x: Proxy) -> Proxy:
     """The product of integers."""
     return x.matmul(emitter.constant(op.weights))
-
-
-@rules.rule(ops.FloatBits)
-def float_bits(op: ops.FloatBits, emitter: Emitter, x: Proxy) -> Proxy:
-    """The same memory as integers. TorchScript would take a dtype without its name for a number of rows."""
-    return x.contiguous().view(dtype=torch.int32 if op.x.dtype == np.float32 else torch.int64).to(torch.int64)
-
-
-@rules.rule(ops.RankBits)
-def rank_bits(op: ops.RankBits, emitter: Emitter, bits: Proxy) -> Proxy:
-    """The same memory as floats, and their ranks."""
-    single = op.boundaries.dtype == np.float32
-    floats = bits.to(torch.int32 if single else torch.int64).view(dtype=torch.float32 if single else torch.float64)
-    return rank(op.ranks, emitter, floats)

@@ -19,6 +19,7 @@ from xgboost import XGBRegressor
 import tensorml
 from tensorml import ops
 from tensorml.executors.fpga.lower import lower
+from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.executors.fpga.program import FpgaExecutor
 from tensorml.executors.fpga.raw import bound, order
 from tensorml.executors.fpga.simulate import Simulator
@@ -72,9 +73,9 @@ def test_a_threshold_of_zero_takes_both_zeros():
     x = np.array([[-1.0], [-1e-300], [-0.0], [0.0], [1e-300], [1.0]])
     for strict in (False, True):
         raw = Input("raw", TensorType(("N", 1), np.dtype(np.int64)))
-        ranks = ops.RankBits(raw, np.array([0]), np.array([0.0]), np.array([0, 1]), np.array([0]), strict)
+        ranks = RankBits(raw, np.array([0]), np.array([0.0]), np.array([0, 1]), np.array([0]), strict)
         chosen = leaf_of_each_rank(ranks)
-        bits = ops.FloatBits(Input("x", TensorType(("N", 1), np.dtype(np.float64)))).reference(x)
+        bits = FloatBits(Input("x", TensorType(("N", 1), np.dtype(np.float64)))).reference(x)
         found = simulated(chosen, bits)
         np.testing.assert_array_equal(found[:, 0], (x > 0 if strict else x >= 0)[:, 0])
 
@@ -89,11 +90,11 @@ def test_every_boundary_is_compared_to_the_last_bit(dtype, strict, nan):
     ends = np.array([0, len(boundaries)])
     raw = Input("raw", TensorType(("N", 1), np.dtype(np.int64)))
     missing = np.array([len(boundaries) + 1 if nan == "right" else 0])
-    ranks = ops.RankBits(raw, np.array([0]), boundaries, ends, missing, strict)
+    ranks = RankBits(raw, np.array([0]), boundaries, ends, missing, strict)
     with np.errstate(all="ignore"):
         beside = [boundaries, np.nextafter(boundaries, dtype(np.inf)), np.nextafter(boundaries, dtype(-np.inf))]
     x = np.concatenate([*beside, np.array([-0.0, np.nan, -np.nan], dtype)])[:, None]
-    bits = ops.FloatBits(Input("x", TensorType(("N", 1), np.dtype(dtype)))).reference(x)
+    bits = FloatBits(Input("x", TensorType(("N", 1), np.dtype(dtype)))).reference(x)
     expected = ops.Rank(
         Input("x", TensorType(("N", 1), np.dtype(dtype))),
         np.array([0]),
@@ -106,7 +107,7 @@ def test_every_boundary_is_compared_to_the_last_bit(dtype, strict, nan):
     np.testing.assert_array_equal(simulated(leaf_of_each_rank(ranks), bits), np.minimum(expected, len(boundaries) + 1))
 
 
-def leaf_of_each_rank(ranks: ops.RankBits) -> Graph:
+def leaf_of_each_rank(ranks: RankBits) -> Graph:
     """The code of a value as the leaf of a chain of nodes: not below rank 1, not below rank 2, ..."""
     count = max(int(ranks.offsets[1]), int(ranks.nan[0]))
     nodes = np.arange(count, dtype=np.int32)
@@ -116,7 +117,7 @@ def leaf_of_each_rank(ranks: ops.RankBits) -> Graph:
 
 
 def simulated(graph: Graph, bits: np.ndarray) -> np.ndarray:
-    ranks = next(op for op in graph.order if isinstance(op, ops.RankBits))
+    ranks = next(op for op in graph.order if isinstance(op, RankBits))
     limits = np.iinfo(np.int32 if ranks.boundaries.dtype == np.float32 else np.int64)
     circuit = lower(graph, {"raw": (np.array([limits.min]), np.array([limits.max]))}, "ranks", "Ranks of bits.")
     return Simulator(circuit).run(bits)
@@ -142,7 +143,7 @@ def test_trees_take_floats_and_linear_models_fixed_point_in_one_circuit():
     model = tensorml.convert(source, X, executor=CIRCUIT)
     core = core_of(model, "predict")
     entrances = {type(e.before) for e in core.split.entrances.values()}
-    assert entrances == {ops.FloatBits, ops.Quantize}
+    assert entrances == {FloatBits, ops.Quantize}
     assert np.abs(model.predict(X) - source.predict(X)).max() <= 0.01 * np.ptp(source.predict(X))
     rows = core.rows({"x": X})
     np.testing.assert_array_equal(core.simulator.run(rows), integers(core, rows))
