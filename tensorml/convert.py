@@ -60,8 +60,8 @@ def convert(
     if precision not in ("source", "fast"):
         raise ValueError(f"precision is 'source' or 'fast', not {precision!r}")
     program = make_executor(executor, device, memory)
-    if X is not None and isinstance(getattr(program, "calibration", X), type(None)):
-        program = replace(program, calibration=X)  # pyright: ignore[reportCallIssue]
+    if X is not None:
+        program = program.calibrated(X)
     find(model)
     own = copied(model)
     description = describe(own)

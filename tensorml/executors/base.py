@@ -99,6 +99,10 @@ class Executor(ABC):
             return None
         return f"the executor '{self.name}' has no rule for {type(lacking).__name__}", "Choose another executor"
 
+    def calibrated(self, X: Any) -> Executor:
+        """The executor, with rows of the usual kind, if it chooses anything by them."""
+        return self
+
     def prepared(self, graph: Graph) -> Executor:
         """The executor, with the options that it chooses by a model's whole graph."""
         return self

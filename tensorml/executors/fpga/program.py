@@ -60,6 +60,10 @@ class FpgaExecutor(Executor):
             raise ValueError(f"encoder is 'host' or 'circuit', not {self.encoder!r}")
         limit_of(self.area)
 
+    def calibrated(self, X: Any) -> FpgaExecutor:
+        """The executor, with these calibration rows unless it was given some."""
+        return self if self.calibration is not None else replace(self, calibration=X)
+
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
         return rules.supports(op)
