@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import Fixed
-from tensorml.executors.fpga.memory import ensemble
 from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.program import Core
 from tensorml.executors.fpga.project import Format, write_project
@@ -33,10 +31,9 @@ def report(core: Core, *, fast: bool = False, **options: Any) -> Report:
     simulated = core.rows_per_second
     if fast:
         found = estimated(core.circuit, core.circuit.counts, accuracy=accuracy(core), simulated=simulated, **options)
-        trees = ensemble(core.split) if core.walkers else None
-        if trees is None:
+        if core.trees is None:
             return found
-        return replace(found, areas={family: area(trees, core.walkers, family) for family in found.areas})
+        return replace(found, areas={family: area(core.trees, core.walkers, family) for family in found.areas})
     return measured(core.circuit, accuracy=accuracy(core), simulated=simulated, **options)
 
 
@@ -66,17 +63,12 @@ def golden_rows(core: Core, inputs: Mapping[str, np.ndarray] | None) -> np.ndarr
     """Rows for a test bench: what the host makes of calibration rows, then random ones, then the ends of each field."""
     fields = core.circuit.inputs
     rng = np.random.default_rng(0)
-    ends = [np.array([end for field in fields for end in [ends_of(field)[k]]], np.int64) for k in (0, 1)]
+    ends = np.array([[field.lowest for field in fields], [field.highest for field in fields]], np.int64)
     random = rng.integers(ends[0], ends[1], (GOLDEN, len(fields)), endpoint=True)
-    parts = [random[: GOLDEN // 2], np.stack(ends)]
+    parts = [random[: GOLDEN // 2], ends]
     if inputs is not None:
         parts.insert(0, core.rows({name: value[:GOLDEN] for name, value in inputs.items()}))
     return np.concatenate(parts)
-
-
-def ends_of(field: Field) -> tuple[int, int]:
-    """The smallest and the largest integer of a field."""
-    return field.lowest, field.highest
 
 
 def input_formats(core: Core) -> Sequence[Format]:
@@ -142,6 +134,3 @@ def formats_of(fixed: Fixed, kind: str) -> Sequence[Format]:
         Format(float(step), float(offset), f"{kind} {column}")
         for column, (step, offset) in enumerate(zip(fixed.step, fixed.offset, strict=True))
     ]
-
-
-__all__ = ["Circuit", "report", "save"]

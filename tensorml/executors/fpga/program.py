@@ -20,11 +20,11 @@ from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.fixed import DoesNotFit, rules
 from tensorml.executors.fpga.lower import lower
-from tensorml.executors.fpga.memory import ensemble
+from tensorml.executors.fpga.memory import Ensemble, ensemble
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.fpga.walkers import circuit as in_memory
-from tensorml.executors.fpga.walkers import exactly, most
+from tensorml.executors.fpga.walkers import most, require_walkers
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 from tensorml.inputs import read
@@ -147,7 +147,7 @@ class FpgaExecutor(Executor):
         """How many walkers the circuit has; 0 if every tree has a circuit of its own. Raises TooLarge, DoesNotFit."""
         trees = ensemble(split) if self.walkers != 0 else None
         if self.walkers:
-            return exactly(trees, self.walkers, self.area)
+            return require_walkers(trees, self.walkers, self.area)
         try:
             require_room(split, self.area)
         except TooLarge:
@@ -200,11 +200,15 @@ class Core:
         self._lock = threading.Lock()
 
     @cached_property
+    def trees(self) -> Ensemble | None:
+        """The trees that walkers follow; None without walkers."""
+        return ensemble(self.split) if self.walkers else None
+
+    @cached_property
     def circuit(self) -> Circuit:
         """The circuit."""
-        trees = ensemble(self.split) if self.walkers else None
-        if trees is not None:
-            return in_memory(trees, self.walkers, "core", "Trees in memory, by tensorml.")
+        if self.trees is not None:
+            return in_memory(self.trees, self.walkers, "core", "Trees in memory, by tensorml.")
         entrances = self.split.entrances.values()
         ranges = {self.split.names[e.before]: (e.fixed.low, e.fixed.high) for e in entrances}
         return lower(self.split.circuit, ranges, "core", "The core of a model, by tensorml.")

@@ -61,7 +61,7 @@ def most(found: Ensemble, limit: Limit) -> int:
     return fits
 
 
-def exactly(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
+def require_walkers(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
     """So many walkers, if they fit. Raises DoesNotFit for what is no ensemble, TooLarge."""
     if found is None:
         raise DoesNotFit("only a single sum of trees can be kept in memory for walkers")
