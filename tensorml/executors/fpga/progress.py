@@ -31,7 +31,7 @@ def run_watched(
 ) -> str:
     """What the tool prints, on both streams, when run in a folder; it also stays there, in a file.
 
-    What it is at is given to `watch` ten times a second; without one, a line on a terminal shows it.
+    Each stage is given to `watch`, and the last one ten times a second; without it, a line on a terminal shows it.
     Raises CircuitError if the tool fails, or if it is not ready after `timeout` seconds: then it is stopped.
     """
     path = folder / f"{tool.name}.log"
@@ -57,18 +57,19 @@ def run_watched(
 def follow(
     process: subprocess.Popen[bytes], said: TextIO, stage_of: StageOf, show: Watch, name: str, timeout: float | None
 ) -> list[str]:
-    """The lines that a process writes into a file, once it has ended."""
+    """The lines that a process writes into a file, once it has ended; each stage that they name is shown."""
     lines: list[str] = []
     stage, rest, start = "starting", "", time.monotonic()
     while True:
         ended = process.poll() is not None
         *whole, rest = (rest + said.read()).split("\n")
         lines += [f"{line}\n" for line in whole]
-        stage = next((found for line in reversed(whole) if (found := stage_of(line))), stage)
+        seconds = time.monotonic() - start
+        begun = [found for line in whole if (found := stage_of(line))] or [stage]
+        for stage in begun:
+            show(stage[:LONGEST], seconds)
         if ended:
             return [*lines, rest]
-        seconds = time.monotonic() - start
-        show(stage[:LONGEST], seconds)
         if timeout is not None and seconds > timeout:
             raise CircuitError(
                 f"{name} was not ready after {timeout:g} s; it was at: {stage}. Give it more time by `timeout`, or "
