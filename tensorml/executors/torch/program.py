@@ -20,7 +20,7 @@ from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops import Descend, DescendSymmetric, Finite, MatMul, Require
 from tensorml.plan import MEBIBYTE, bytes_per_row, needs_batch
 
-CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold: measured in benchmarks/suites/tiles.py
+CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold, so that they stay in the cache that cores share
 LEAST_ROWS = 1024
 
 

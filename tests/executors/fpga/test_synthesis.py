@@ -1,13 +1,15 @@
 import json
 import os
 import sys
+import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tensorml.errors import CircuitError, MissingDependencyError
-from tensorml.executors.fpga import synthesis, tools
+from tensorml.executors.fpga import progress, synthesis, tools
 from tensorml.executors.fpga.progress import run_watched
 from tensorml.executors.fpga.synthesis import FAMILIES, area, place, synthesize, wrapper
 from tensorml.executors.fpga.tools import Tool
@@ -101,13 +103,20 @@ def test_the_wrapper_has_few_pins_and_uses_each_bit():
     assert ".in_row(in_row)" in text
 
 
-def test_a_run_that_is_not_ready_in_time_is_stopped_and_says_where_it_was(tmp_path):
+def test_a_run_that_is_not_ready_in_time_is_stopped_and_says_where_it_was(tmp_path, monkeypatch):
     code = (
-        "import os, time; print('at: digging'); print(os.getpid(), file=open('pid', 'w'), flush=True); time.sleep(60)"
+        "import os, time; print(os.getpid(), file=open('pid', 'w'), flush=True); print('at: digging'); time.sleep(60)"
     )
+    seen = set()
+    clock = SimpleNamespace(monotonic=lambda: 10.0 if "digging" in seen else 0.0, sleep=time.sleep)
+    monkeypatch.setattr(progress, "time", clock)  # its time is up once it digs, however slow the machine
     with pytest.raises(CircuitError, match=r"python was not ready after 0\.5 s; it was at: digging"):
         run_watched(
-            python_tool(code), folder=tmp_path, stage_of=lambda line: line.partition("at: ")[2] or None, timeout=0.5
+            python_tool(code),
+            folder=tmp_path,
+            stage_of=lambda line: line.partition("at: ")[2] or None,
+            timeout=0.5,
+            watch=lambda stage, seconds: seen.add(stage),
         )
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
