@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, leaf_ranges
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows
+from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op

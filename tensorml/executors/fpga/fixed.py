@@ -1,25 +1,17 @@
-"""Fixed point: what each operator becomes on integers that stand for numbers, q for q * step + offset.
-
-Scaling and shifting by constants changes what the integers stand for, not the integers: it costs no hardware.
-"""
+"""Fixed point: integers that stand for numbers, q for q * step + offset, and the arithmetic of these."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.base import Rules
-from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.graph import Const, Op
 
 MOST_BITS = 62
-TABLE_BITS = 12  # of the index of a function's table, at most
-STARTS = 64  # that are tried for the integers of a tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +47,6 @@ class NoRows(DoesNotFit):
     """Raised for what becomes fixed point, without rows to see its range from."""
 
 
-Rule = Callable[..., Fixed]  # the operator, the bits, then operands: Fixed, or an array for a constant
-rules: Rules[Rule] = Rules("fpga")
-HEAVY: set[type[Op]] = set()  # operators that are worth a circuit
-
-
-def rule(*classes: type[Op], heavy: bool = False) -> Callable[[Rule], Rule]:
-    """Register what operators become; heavy: they are worth a circuit, not only what is on the way to one."""
-    if heavy:
-        HEAVY.update(classes)
-    return rules.rule(*classes)
-
-
 def width(low: int, high: int) -> int:
     """The bits of an integer from `low` to `high`: two's complement if there are negative ones."""
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)
@@ -93,256 +73,16 @@ def constant(value: np.ndarray, like: Fixed) -> np.ndarray:
     return np.broadcast_to(flat, shape).reshape(-1).astype(np.float64)
 
 
-@rule(ops.Cast)
-def convert(op: ops.Cast, bits: int, x: Fixed) -> Fixed:
-    """Between floats only the host's rounding is lost."""
-    if op.dtype.kind != "f":
-        raise DoesNotFit(f"{op}")
-    return x
-
-
-@rule(ops.Finite, ops.Require)
-def checked(op: Op, bits: int, x: Fixed, *_: object) -> Fixed:
-    """The host has checked the values before."""
-    return x
-
-
-@rule(ops.Reshape)
-def reshape(op: ops.Reshape, bits: int, x: Fixed) -> Fixed:
-    """Columns keep their order."""
-    return replace(x, op=ops.Reshape(x.op, op.shape_))
-
-
-@rule(ops.Columns)
-def columns(op: ops.Columns, bits: int, x: Fixed) -> Fixed:
+def chosen(x: Fixed, indices: np.ndarray) -> Fixed:
     """Some of the columns."""
-    chosen = (a[op.indices] for a in (x.low, x.high, x.step, x.offset))
-    return Fixed(ops.Columns(x.op, op.indices), *chosen)
+    parts = (a[indices] for a in (x.low, x.high, x.step, x.offset))
+    return Fixed(ops.Columns(x.op, indices), *parts)
 
 
-@rule(ops.Concat)
-def concat(op: ops.Concat, bits: int, *parts: Fixed | np.ndarray) -> Fixed:
+def beside(parts: Sequence[Fixed]) -> Fixed:
     """Columns side by side."""
-    fixed = [p for p in parts if isinstance(p, Fixed)]
-    if len(fixed) != len(parts):
-        raise DoesNotFit("columns that are constant")
-    arrays = zip(*((p.low, p.high, p.step, p.offset) for p in fixed), strict=True)
-    return Fixed(ops.concat([p.op for p in fixed]), *(np.concatenate(a) for a in arrays))
-
-
-@rule(ops.Fill)
-def fill(op: ops.Fill, bits: int, like: Fixed) -> Fixed:
-    """A column of zeros, whose offset is the value."""
-    if op.dtype.kind != "f":
-        raise DoesNotFit(f"{op}")
-    zero = exact(ops.Fill(like.op, op.shape_, 0, np.dtype(np.int64)), 0, 0)
-    return replace(zero, step=np.zeros(len(zero.low)), offset=np.full(len(zero.low), float(op.value)))
-
-
-@rule(ops.Neg)
-def negate(op: ops.Neg, bits: int, x: Fixed) -> Fixed:
-    """The same integers stand for the negative."""
-    return replace(x, step=-x.step, offset=-x.offset)
-
-
-@rule(ops.Add, ops.Sub)
-def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
-    """A constant moves the offset; a sum of two is a sum with weights."""
-    if isinstance(op, ops.Sub):
-        y = negate(op, bits, y) if isinstance(y, Fixed) else np.asarray(-y)  # pyright: ignore[reportArgumentType]
-    if isinstance(x, np.ndarray):
-        x, y = y, x
-    if not isinstance(x, Fixed):
-        raise DoesNotFit("two constants")
-    if isinstance(y, np.ndarray):
-        return replace(x, offset=x.offset + constant(y, x))
-    if x.op.shape != y.op.shape or len(x.op.shape) != 2:
-        raise DoesNotFit("a sum that broadcasts")
-    return together(x, y, bits)
-
-
-@rule(ops.Mul)
-def multiply(op: ops.Mul, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
-    """A constant changes the step; a product of two is one of integers."""
-    if isinstance(x, np.ndarray):
-        x, y = y, x
-    if not isinstance(x, Fixed):
-        raise DoesNotFit("two constants")
-    if isinstance(y, np.ndarray):
-        factor = constant(y, x)
-        return replace(x, step=x.step * factor, offset=x.offset * factor)
-    if x.op.shape != y.op.shape:
-        raise DoesNotFit("a product that broadcasts")
-    a = narrowed(centred(x), bits)
-    b = a if y is x else narrowed(centred(y), bits)
-    corners = np.stack([p * q for p in (a.low, a.high) for q in (b.low, b.high)])
-    low = np.maximum(corners.min(0), 0) if y is x else corners.min(0)
-    return Fixed(ops.Mul(a.op, b.op), low, corners.max(0), a.step * b.step, np.zeros(len(low)))
-
-
-@rule(ops.Div)
-def divide(op: ops.Div, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
-    """By a constant: the step changes."""
-    if not isinstance(x, Fixed) or isinstance(y, Fixed) or not constant(y, x).all():
-        raise DoesNotFit("a quotient of two")
-    return replace(x, step=x.step / constant(y, x), offset=x.offset / constant(y, x))
-
-
-@rule(ops.MatMul, heavy=True)
-def product(op: ops.MatMul, bits: int, x: Fixed, y: Fixed | np.ndarray) -> Fixed:
-    """The weights as integers."""
-    if isinstance(y, Fixed):
-        raise DoesNotFit("a product of two")
-    return weigh(narrowed(x, bits), y.astype(np.float64), bits)
-
-
-@rule(ops.ReduceSum, heavy=True)
-def total(op: ops.ReduceSum, bits: int, x: Fixed) -> Fixed:
-    """A product with ones."""
-    return weigh(x, np.ones((len(x.low), 1)), bits)
-
-
-@rule(ops.AddColumns, heavy=True)
-def add_columns(op: ops.AddColumns, bits: int, x: Fixed) -> Fixed:
-    """A product with a matrix of ones and zeros."""
-    weights = (op.output[:, None] == np.arange(len(op.start))).astype(np.float64)
-    result = weigh(x, weights, bits)
-    return replace(result, offset=result.offset + op.start)
-
-
-@rule(ops.Max, ops.Min)
-def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
-    """The larger, or the smaller one, of a number and a constant, as a range of the integers."""
-    if isinstance(x, np.ndarray):
-        x, y = y, x
-    if not isinstance(x, Fixed) or isinstance(y, Fixed):
-        raise DoesNotFit("the larger one of two")
-    x, bound = centred(upright(x)), constant(y, x)
-    if np.ptp(bound):
-        raise DoesNotFit("limits that differ")
-    return limited(x, float(bound[0]), np.inf) if isinstance(op, ops.Max) else limited(x, -np.inf, float(bound[0]))
-
-
-@rule(ops.Sigmoid, ops.Tanh, ops.Exp)
-def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
-    """A table of the function, read at the integer; the arguments end where it no longer changes by a step."""
-    flat = (bits + 1) * math.log(2)
-    x = limited(centred(upright(x)), -flat, np.inf if isinstance(op, ops.Exp) else flat)
-    x = alike(x, min(bits + 2, TABLE_BITS))
-    low, high = int(x.low.min()), int(x.high.max())
-    if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
-        raise DoesNotFit("a function of columns of different steps")
-    argument = np.arange(low, high + 1) * x.step[0]
-    value = op.reference(argument)
-    step = power_of_two(np.abs(value).max(), bits)
-    table = np.floor(value / step + 0.5).astype(np.int64)
-    index = ops.Sub(x.op, Const(np.array(low)))
-    count = len(x.low)
-    return Fixed(
-        ops.Take(Const(table), index),
-        np.full(count, table.min()),
-        np.full(count, table.max()),
-        np.full(count, step),
-        np.zeros(count),
-    )
-
-
-@rule(ops.Rank)
-def rank(op: ops.Rank, bits: int, raw: Fixed) -> Fixed:
-    """Codes are never formed: what compares a code with a rank compares the value with the boundary of that rank."""
-    count = np.diff(op.offsets)
-    if not isinstance(raw.op, FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
-        raise DoesNotFit("ranks of what comes as codes")
-    codes = RankBits(raw.op, op.source, op.boundaries, op.offsets, op.nan, op.strict)
-    return exact(codes, 0, np.maximum(count, op.nan))
-
-
-@rule(ops.Descend)
-def descend(op: ops.Descend, bits: int, codes: Fixed) -> Fixed:
-    """Codes are integers already; the result is the number of a leaf."""
-    chosen = ops.Descend(codes.op, op.column, op.rank, op.left, op.right, op.roots)
-    return exact(chosen, 0, max(0, len(op.left)) + len(op.roots) - 1)
-
-
-@rule(ops.DescendSymmetric)
-def descend_symmetric(op: ops.DescendSymmetric, bits: int, codes: Fixed) -> Fixed:
-    """Codes are integers already; the result is the number of a leaf."""
-    chosen = ops.DescendSymmetric(codes.op, op.column, op.rank, op.size)
-    return exact(chosen, 0, int((2**op.size).sum()) - 1)
-
-
-HEAVY.update({ops.Descend, ops.DescendSymmetric})
-
-
-@rule(ops.LeafSum, heavy=True)
-def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
-    """What leaves hold, in steps above a number of each tree: small positive integers. The offset has the rest."""
-    trees = leaf_ranges(leaves.op)
-    values = op.values.astype(np.float64)
-    step = finest(np.stack([np.ptp(values[part], axis=0) for part in trees]), bits)
-    rounded = [[whole_steps(column / step) for column in values[part].T] for part in trees]
-    whole = np.concatenate([np.stack([steps for steps, _ in tree], axis=1) for tree in rounded])
-    least = np.array([[start for _, start in tree] for tree in rounded]) * step
-    most = np.stack([whole[part].max(0) for part in trees])
-    outputs = len(op.start)
-    target = np.eye(outputs, dtype=np.int64)[op.output] if op.output is not None else None
-    high = most.sum(0) if target is None else target.T @ most[:, 0]
-    start = least.sum(0) if target is None else target.T.astype(np.float64) @ least[:, 0]
-    sums = ops.LeafSum(leaves.op, whole, np.zeros(outputs, np.int64), op.output)
-    return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, step), op.start.astype(np.float64) + start)
-
-
-def sum_range(op: ops.LeafSum) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest that each output of a sum of leaves can be. float64 [K] each."""
-    values = op.values.astype(np.float64)
-    ends = np.stack([(values[part].min(0), values[part].max(0)) for part in leaf_ranges(op.leaves)])
-    if op.output is None:
-        low, high = ends.sum(0)
-    else:
-        low, high = (np.bincount(op.output, ends[:, end, 0], len(op.start)) for end in (0, 1))
-    return op.start + low, op.start + high
-
-
-def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Integers for what the leaves of a tree hold, and the number that 0 stands for. values: float64 [L], in steps.
-
-    Where the integers start is free, since the starts of all trees are one constant. Of the starts with which no leaf
-    is further off than if they started at the least value, it is one with the fewest bits, and of these the one with
-    the least error. The result: int64 [L], the least of which is 0.
-    """
-    above = values - values.min()
-    ends = np.unique((above + 0.5) % 1)  # where a start has to be for a value to be half way between two integers
-    starts = (ends + np.append(ends[1:], ends[0] + 1)) / 2
-    starts = np.append(0.0, starts[:: -(-len(starts) // STARTS)])
-    whole = np.floor(above - starts[:, None] + 0.5)
-    off = above - whole
-    error = np.ptp(off, axis=1) / 2
-    near = error <= np.abs(off[0]).max()
-    near[0] = True
-    bits = np.ceil(np.log2(np.ptp(whole, axis=1) + 1))
-    best = np.lexsort((error, bits, ~near))[0]
-    least = whole[best].min()
-    return (whole[best] - least).astype(np.int64), float(values.min() + least + off[best].min() + error[best])
-
-
-def leaf_ranges(descend: Op) -> list[slice]:
-    """The numbers of each tree's leaves."""
-    if isinstance(descend, ops.DescendSymmetric):
-        starts = descend.first_leaf
-        return [slice(int(s), int(s + 2**k)) for s, k in zip(starts, descend.size, strict=True)]
-    if not isinstance(descend, ops.Descend):
-        raise DoesNotFit("leaves of no tree")
-    child = np.concatenate([descend.left, descend.right, descend.roots])
-    leaf = ~child[child < 0]
-    inner = np.arange(len(descend.left))
-    owner = np.searchsorted(np.sort(descend.roots[descend.roots >= 0]), inner, side="right")
-    trees = np.flatnonzero(descend.roots >= 0)
-    tree = np.concatenate([trees[owner - 1], trees[owner - 1], np.arange(len(descend.roots))])[child < 0]
-    count = np.bincount(tree, minlength=len(descend.roots))
-    stop = np.cumsum(count)
-    if not np.array_equal(tree[np.argsort(leaf)], np.repeat(np.arange(len(count)), count)):
-        raise DoesNotFit("leaves that are not in the order of their trees")
-    return [slice(int(b - a), int(b)) for a, b in zip(count, stop, strict=True)]
+    arrays = zip(*((p.low, p.high, p.step, p.offset) for p in parts), strict=True)
+    return Fixed(ops.concat([p.op for p in parts]), *(np.concatenate(a) for a in arrays))
 
 
 def finest(ranges: np.ndarray, bits: int) -> float:
@@ -440,9 +180,8 @@ def narrowed(x: Fixed, bits: int) -> Fixed:
     if len(x.op.shape) != 2 or not np.ptp(shifts):
         return shifted(x, int(shifts.max(initial=0)))
     places = [np.flatnonzero(shifts == shift) for shift in np.unique(shifts)]
-    parts = [shifted(columns(ops.Columns(x.op, p), bits, x), int(shifts[p[0]])) for p in places]
-    together = concat(x.op, bits, *parts)
-    return columns(ops.Columns(together.op, np.argsort(np.concatenate(places))), bits, together)
+    parts = [shifted(chosen(x, p), int(shifts[p[0]])) for p in places]
+    return chosen(beside(parts), np.argsort(np.concatenate(places)))
 
 
 def alike(x: Fixed, bits: int) -> Fixed:

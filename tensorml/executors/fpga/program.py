@@ -18,9 +18,10 @@ from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Row
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
-from tensorml.executors.fpga.fixed import DoesNotFit, rules
+from tensorml.executors.fpga.fixed import DoesNotFit
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
+from tensorml.executors.fpga.rules import rules
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.fpga.walkers import circuit as in_memory

@@ -10,8 +10,10 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.fixed import HEAVY, DoesNotFit, Fixed, NoRows, exact, power_of_two, rules, sum_range
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, exact, power_of_two
+from tensorml.executors.fpga.leaves import sum_range
 from tensorml.executors.fpga.patterns import FloatBits
+from tensorml.executors.fpga.rules import HEAVY, rules
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 

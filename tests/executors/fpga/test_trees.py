@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from tensorml import ops
 from tensorml.executors.fpga.design import Design, Signal
-from tensorml.executors.fpga.fixed import whole_steps
+from tensorml.executors.fpga.leaves import whole_steps
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.sums import total

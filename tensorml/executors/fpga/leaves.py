@@ -1,0 +1,64 @@
+"""What the leaves of trees hold as integers, tree by tree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorml import ops
+from tensorml.executors.fpga.fixed import DoesNotFit
+from tensorml.graph import Op
+
+STARTS = 64  # that are tried for the integers of a tree
+
+
+def sum_range(op: ops.LeafSum) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest that each output of a sum of leaves can be. float64 [K] each."""
+    values = op.values.astype(np.float64)
+    ends = np.stack([(values[part].min(0), values[part].max(0)) for part in leaf_ranges(op.leaves)])
+    if op.output is None:
+        low, high = ends.sum(0)
+    else:
+        low, high = (np.bincount(op.output, ends[:, end, 0], len(op.start)) for end in (0, 1))
+    return op.start + low, op.start + high
+
+
+def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Integers for what the leaves of a tree hold, and the number that 0 stands for. values: float64 [L], in steps.
+
+    Where the integers start is free, since the starts of all trees are one constant. Of the starts with which no leaf
+    is further off than if they started at the least value, it is one with the fewest bits, and of these the one with
+    the least error. The result: int64 [L], the least of which is 0.
+    """
+    above = values - values.min()
+    ends = np.unique((above + 0.5) % 1)  # where a start has to be for a value to be half way between two integers
+    starts = (ends + np.append(ends[1:], ends[0] + 1)) / 2
+    starts = np.append(0.0, starts[:: -(-len(starts) // STARTS)])
+    whole = np.floor(above - starts[:, None] + 0.5)
+    off = above - whole
+    error = np.ptp(off, axis=1) / 2
+    near = error <= np.abs(off[0]).max()
+    near[0] = True
+    bits = np.ceil(np.log2(np.ptp(whole, axis=1) + 1))
+    best = np.lexsort((error, bits, ~near))[0]
+    least = whole[best].min()
+    return (whole[best] - least).astype(np.int64), float(values.min() + least + off[best].min() + error[best])
+
+
+def leaf_ranges(descend: Op) -> list[slice]:
+    """The numbers of each tree's leaves."""
+    if isinstance(descend, ops.DescendSymmetric):
+        starts = descend.first_leaf
+        return [slice(int(s), int(s + 2**k)) for s, k in zip(starts, descend.size, strict=True)]
+    if not isinstance(descend, ops.Descend):
+        raise DoesNotFit("leaves of no tree")
+    child = np.concatenate([descend.left, descend.right, descend.roots])
+    leaf = ~child[child < 0]
+    inner = np.arange(len(descend.left))
+    owner = np.searchsorted(np.sort(descend.roots[descend.roots >= 0]), inner, side="right")
+    trees = np.flatnonzero(descend.roots >= 0)
+    tree = np.concatenate([trees[owner - 1], trees[owner - 1], np.arange(len(descend.roots))])[child < 0]
+    count = np.bincount(tree, minlength=len(descend.roots))
+    stop = np.cumsum(count)
+    if not np.array_equal(tree[np.argsort(leaf)], np.repeat(np.arange(len(count)), count)):
+        raise DoesNotFit("leaves that are not in the order of their trees")
+    return [slice(int(b - a), int(b)) for a, b in zip(count, stop, strict=True)]
