@@ -79,8 +79,8 @@ def follow(
 
 
 @contextmanager
-def shown(title: str, watch: Watch | None) -> Iterator[Watch]:
-    """Where to tell what a tool is at: `watch`, else a line on the terminal, else nowhere."""
+def shown(title: str, watch: Watch | None = None) -> Iterator[Watch]:
+    """Where to tell what a tool is at: `watch`, else a bar on the terminal with the time that passes, else nowhere."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -90,6 +90,9 @@ def shown(title: str, watch: Watch | None) -> Iterator[Watch]:
         yield lambda stage, seconds: None
     else:
         from rich.markup import escape
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        with console.status(escape(title)) as status:
-            yield lambda stage, seconds: status.update(f"{escape(f'{title}: {stage}')} ({seconds:.0f} s)")
+        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True) as bars:
+            task = bars.add_task(escape(title), total=None)
+            yield lambda stage, seconds: bars.update(task, description=escape(f"{title}: {stage}"))

@@ -7,11 +7,9 @@ import hashlib
 import os
 import platform
 import shutil
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from tensorml.errors import CircuitError, InputError
+from tensorml.executors.fpga.cache import kept
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.progress import Watch, shown
 from tensorml.executors.fpga.tools import Tool, require
 
 HARNESS = Path(__file__).with_name("simulate.cpp")
@@ -33,7 +33,6 @@ VERILATE = (
 COMPILE = "-std=c++17 -fPIC -fvisibility=hidden -w"
 FAST, SLOW = "-O1", "-O0"
 UNIT = 400_000  # bytes of C++ in one compilation: a second or two
-STALE = 86_400.0  # seconds after which a build that has not ended is taken to have died
 ROWS = 4096  # packed at a time: their words stay in the cache
 REASONS = {
     1: "it takes no more rows",
@@ -207,17 +206,8 @@ def unpack_columns(words: np.ndarray, fields: Sequence[Field]) -> np.ndarray:
     return columns
 
 
-def cache_folder() -> Path:
-    """Where compiled circuits are kept: $TENSORML_CACHE, or tensorml in the user's folder for caches, then fpga."""
-    own = os.environ.get("TENSORML_CACHE")
-    if own:
-        return Path(own) / "fpga"
-    system = Path.home() / "Library" / "Caches" if sys.platform == "darwin" else Path.home() / ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or system) / "tensorml" / "fpga"
-
-
 def library(circuit: Circuit) -> Path:
-    """The compiled library of a circuit: from the cache, or built into it."""
+    """The compiled library of a circuit: from the cache, or built into it, with a line on a terminal meanwhile."""
     verilator, compiler = require("verilator", "compiler")
     harness = HARNESS.read_text()
     made_by = (verilator.version, compiler.version, VERILATE, COMPILE, FAST, SLOW, harness, platform.machine())
@@ -225,27 +215,15 @@ def library(circuit: Circuit) -> Path:
     include = Path(verilator.environment["VERILATOR_ROOT"]) / "include"
 
     def build(folder: Path) -> Path:
-        runtime = [kept(f"{path.stem}-{key}.o", partial(compile_file, path, compiler)) for path in parts]
-        verilate(circuit, folder, verilator)
-        return compile_library(folder, include, runtime, compiler)
+        with shown(f"{circuit.name}: simulation") as show:
+            show("compiling the simulator", 0.0)
+            runtime = [kept(f"{path.stem}-{key}.o", partial(compile_file, path, compiler)) for path in parts]
+            show("Verilog to C++", 0.0)
+            verilate(circuit, folder, verilator)
+            return compile_library(folder, include, runtime, compiler, show)
 
     parts = [include / "verilated.cpp", include / "verilated_threads.cpp"]
     return kept(f"{circuit.digest}-{key}.so", build)
-
-
-def kept(name: str, build: Callable[[Path], Path]) -> Path:
-    """The file of this name in the cache. If there is none, it is built in a folder of its own, then moved in one step.
-
-    Two processes may build it at once, and one may die: a file in the cache is always complete.
-    """
-    path = cache_folder() / name
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(path.parent)
-    with tempfile.TemporaryDirectory(prefix="building-", dir=path.parent) as folder:
-        os.replace(build(Path(folder)), path)
-    return path
 
 
 def verilate(circuit: Circuit, folder: Path, verilator: Tool) -> None:
@@ -254,16 +232,6 @@ def verilate(circuit: Circuit, folder: Path, verilator: Tool) -> None:
     top = ("--top-module", circuit.name, "--prefix", "Model", "--Mdir", ".")
     verilator.run(*VERILATE.split(), *top, "circuit.v", folder=folder)
     shutil.copy(HARNESS, folder / HARNESS.name)
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove what builds that died have left."""
-    for left in folder.glob("building-*"):
-        try:
-            if time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left, ignore_errors=True)
-        except FileNotFoundError:  # it has just ended
-            continue
 
 
 def compile_file(source: Path, compiler: Tool, folder: Path) -> Path:
@@ -278,7 +246,7 @@ def headers(include: Path) -> tuple[str, ...]:
     return f"-I{include}", f"-I{include / 'vltstd'}"
 
 
-def compile_library(folder: Path, include: Path, runtime: Sequence[Path], compiler: Tool) -> Path:
+def compile_library(folder: Path, include: Path, runtime: Sequence[Path], compiler: Tool, show: Watch) -> Path:
     """Compile all that Verilator wrote into a folder to a library, a unit a processor."""
     slow = sorted(folder.glob("*Slow.cpp"))
     fast = [path for path in sorted(folder.glob("*.cpp")) if path not in slow]
@@ -293,7 +261,11 @@ def compile_library(folder: Path, include: Path, runtime: Sequence[Path], compil
         return f"unit{number}.o"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compiled, range(len(jobs))))
+        objects: list[str] = []
+        show(f"compiling C++, {len(jobs)} parts", 0.0)
+        for done in pool.map(compiled, range(len(jobs))):
+            objects.append(done)
+            show(f"compiling C++, {len(objects)} of {len(jobs)} parts done", 0.0)
     compiler.run("-shared", *objects, *runtime, "-o", "library.so", "-pthread", folder=folder)
     return folder / "library.so"
 

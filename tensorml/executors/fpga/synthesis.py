@@ -6,17 +6,15 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tensorml.errors import CircuitError
+from tensorml.executors.fpga.cache import building, cache_folder
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.progress import StageOf, Watch, run_watched
-from tensorml.executors.fpga.simulate import cache_folder, remove_stale
 from tensorml.executors.fpga.tools import Tool, require
 
 
@@ -303,12 +301,3 @@ def write_json(folder: Path, path: Path, value: object) -> None:
     part = folder / path.name
     part.write_text(json.dumps(value))
     os.replace(part, path)
-
-
-@contextmanager
-def building(path: Path) -> Iterator[Path]:
-    """A folder beside a file of the cache, for what it is made of."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(path.parent)
-    with tempfile.TemporaryDirectory(prefix="building-", dir=path.parent) as name:
-        yield Path(name)

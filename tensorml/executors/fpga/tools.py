@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -88,7 +88,17 @@ def module_tool(name: str, package: str, function: str) -> Tool | None:
         start = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
         return Tool(name, (sys.executable, "-c", start), f"{package} {version(package)}")
     path = shutil.which(name)
-    return None if path is None else Tool(name, (path,), path)
+    return None if path is None else installed(name, path, Path(path).stat().st_mtime_ns)
+
+
+@cache
+def installed(name: str, path: str, modified: int) -> Tool:
+    """A program on the PATH with the version that it states; `modified` tells it from one that it may become later."""
+    try:
+        stated = Tool(name, (path,), "").run("--version").strip()
+    except CircuitError:
+        stated = ""
+    return Tool(name, (path,), stated or f"{path} of {modified}")
 
 
 def yosys() -> Tool | None:
@@ -115,15 +125,14 @@ def verilator() -> Tool | None:
         if program is not None:
             return Tool("verilator", (program,), f"verilator {version('verilator')}", {"VERILATOR_ROOT": str(root)})
     path = shutil.which("verilator")
-    return None if path is None else installed_verilator(path)
+    return None if path is None else installed_verilator(path, Path(path).stat().st_mtime_ns)
 
 
 @cache
-def installed_verilator(path: str) -> Tool:
+def installed_verilator(path: str, modified: int) -> Tool:
     """A Verilator that a package manager installed: it knows its own root."""
-    tool = Tool("verilator", (path,), path)
-    root = tool.run("--getenv", "VERILATOR_ROOT").strip()
-    return Tool("verilator", (path,), tool.run("--version").strip(), {"VERILATOR_ROOT": root})
+    tool = installed("verilator", path, modified)
+    return replace(tool, environment={"VERILATOR_ROOT": tool.run("--getenv", "VERILATOR_ROOT").strip()})
 
 
 def compiler() -> Tool | None:

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorml.errors import CircuitError, InputError, MissingDependencyError
-from tensorml.executors.fpga import simulate, tools
+from tensorml.executors.fpga import cache, simulate, tools
+from tensorml.executors.fpga.cache import cache_folder
 from tensorml.executors.fpga.circuit import Circuit, Field
-from tensorml.executors.fpga.simulate import Simulator, cache_folder, pack, unpack
+from tensorml.executors.fpga.simulate import Simulator, pack, unpack
 from tests.executors.fpga.circuits import CASES, adder, module, random_rows, slow
 
 
@@ -115,11 +116,11 @@ def test_a_build_that_fails_leaves_nothing():
 
 
 def test_what_a_build_that_died_left_is_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulate, "STALE", -1.0)
+    monkeypatch.setattr(cache, "STALE", -1.0)
     left = tmp_path / "building-1"
     left.mkdir()
     (tmp_path / "kept.so").touch()
-    simulate.remove_stale(tmp_path)
+    cache.remove_stale(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.so"]
 
 
