@@ -392,6 +392,7 @@ SAMPLES |= {
     "quantize float32": (ops.Quantize(X["special32"], np.full(4, 2.0**-7)), 0),
     "saturate": (ops.Saturate(X["integer"], np.array([-2, 0, -9, 1]), np.array([2, 3, 9, 1])), 0),
     "shift right": (ops.ShiftRight(X["integer"], 2), 0),
+    "shift right, down": (ops.ShiftRight(X["integer"], 2, nearest=False), 0),
     "weighted sum": (ops.WeightedSum(X["integer"], np.arange(-6, 6).reshape(4, 3)), 0),
 }
 

@@ -49,13 +49,14 @@ class Saturate(Op):
 
 
 class ShiftRight(Op):
-    """x / 2^shift, rounded to the nearest integer, half up: (x + 2^(shift - 1)) >> shift, for shift > 0.
+    """x / 2^shift for shift > 0: the nearest integer, half up, (x + 2^(shift - 1)) >> shift; or the one below.
 
-    x: int64, any shape. Result: the type of x.
+    x: int64, any shape. nearest: or else x >> shift. Result: the type of x.
     """
 
     x: Op
     shift: int
+    nearest: bool = True
 
     def infer(self) -> TensorType:
         if self.x.dtype != INT64 or not 0 < self.shift < 62:
@@ -63,7 +64,7 @@ class ShiftRight(Op):
         return self.x.type
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
-        return (operands[0] + (1 << self.shift - 1)) >> self.shift
+        return (operands[0] + (int(self.nearest) << self.shift - 1)) >> self.shift
 
 
 class WeightedSum(Op):

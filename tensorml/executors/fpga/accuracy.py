@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, Outside, Rounding
 from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
@@ -37,27 +36,50 @@ Rows = Mapping[str, np.ndarray]
 class FixedPoint:
     """How numbers become integers in a circuit. Which leaf a row reaches does not depend on it.
 
-    bits: of weights, of what leaves hold and of values that are passed on, at most; None: the fewest with which the
-        results are accurate enough. Sums keep all bits that they need; nothing overflows inside the circuit.
+    bits: of what enters, of weights, of what leaves hold and of values that are passed on, at most; None: the fewest
+        with which the results are accurate enough. Sums keep all bits that they need, and nothing wraps.
+    fraction: how many of the bits are behind the binary point, for all of them: bits=18, fraction=10 are the signed
+        numbers from -128 to 128 - 2^-10 in steps of 2^-10, ap_fixed<18, 8> elsewhere. The host scales values before.
+        None: of each array as many as leave room for the largest number in it, so that `bits` are significant.
     accuracy: the largest error of a result, relative to the range that the result has (over the calibration rows; over
         what the trees can give if there are none), and the largest share of calibration rows whose label changes, or
         whose result is further away because a label or a comparison is behind it (votes). A logarithm is as accurate
-        as what it is of. Predictions and transformed values have a range for each column, others one for all.
+        as what it is of. Predictions and transformed values have a range for each column, others one for all. With
+        bits given, what is lost is measured only.
+    rounding: of what is passed on, in the circuit: "nearest" is half up, which takes an adder; "down" leaves the lowest
+        bits out. The host's values and all constants go to the nearest, half up.
     outside: what becomes of values outside the range that the calibration rows have, as far as the bits for these do
-        not hold them: "saturate" takes the nearest that they hold, and counts, "refuse" raises InputError.
+        not hold them, or outside of the numbers that bits and fraction make: "saturate" takes the nearest that they
+        hold, and counts those that enter; "refuse" raises InputError for these, refuses models with such a constant,
+        and lets what is passed on keep its bits.
     """
 
     bits: int | None = None
+    fraction: int | None = None
     accuracy: float = 0.01
-    outside: Literal["saturate", "refuse"] = "saturate"
+    rounding: Rounding = "nearest"
+    outside: Outside = "saturate"
 
     def __post_init__(self) -> None:
-        if self.bits is not None and not 1 <= self.bits <= 32:
+        if self.bits is not None and not (is_whole(self.bits) and 1 <= self.bits <= 32):
             raise ValueError(f"bits is 1 to 32 or None, not {self.bits!r}")
+        if self.fraction is not None and not (is_whole(self.fraction) and -64 <= self.fraction <= 64 and self.bits):
+            raise ValueError(f"fraction is -64 to 64, of the bits that are given too, or None, not {self.fraction!r}")
         if not 0 < self.accuracy < 1:
             raise ValueError(f"accuracy is between 0 and 1, not {self.accuracy!r}")
+        if self.rounding not in ("nearest", "down"):
+            raise ValueError(f"rounding is 'nearest' or 'down', not {self.rounding!r}")
         if self.outside not in ("saturate", "refuse"):
             raise ValueError(f"outside is 'saturate' or 'refuse', not {self.outside!r}")
+
+    def numbers(self, bits: int) -> Numbers:
+        """With so many bits."""
+        return Numbers(bits, self.fraction, self.rounding, self.outside)
+
+
+def is_whole(value: object) -> bool:
+    """Whether an option is an integer."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -65,8 +87,8 @@ class Loss:
     """What fixed point costs.
 
     error: the largest error of a result, in the result's own unit; relative: to the result's range. rows: calibration
-    rows that it was measured on; 0: it is a bound for all rows. labels: the share of these rows of which a label is
-    another one, or a result that is made of labels or comparisons.
+    rows that it was measured on; 0: it is a bound for all rows, or NaN: it was not measured. labels: the share of these
+    rows of which a label is another one, or a result that is made of labels or comparisons.
     """
 
     error: float
@@ -78,6 +100,9 @@ class Loss:
     def worst(self) -> float:
         """What the accuracy is compared with."""
         return max(self.relative, self.labels)
+
+
+NOT_MEASURED = Loss(np.nan, np.nan, 0)
 
 
 def fit(
@@ -97,12 +122,12 @@ def fit(
     ranges = unknown if rows is None else measured(graph, rows)
     oracle = None if rows is None else Oracle(graph, some(rows))
     if policy.bits is not None:
-        found = split(graph, policy.bits, ranges, raw)
-        return found, loss(found, oracle)
+        found = split(graph, policy.numbers(policy.bits), ranges, raw)
+        return found, NOT_MEASURED if oracle is None and policy.fraction is not None else loss(found, oracle)
     tried: dict[int, tuple[Split, Loss]] = {}
 
     def accurate(bits: int) -> bool:
-        found = split(graph, bits, ranges, raw)
+        found = split(graph, policy.numbers(bits), ranges, raw)
         large = too_large(found)
         tried[bits] = found, Loss(0.0, 0.0, 0) if large else loss(found, oracle)
         return large or tried[bits][1].worst <= policy.accuracy
@@ -115,7 +140,7 @@ def fit(
 
 def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None, raw: bool = False) -> Split:
     """The graph with the fewest bits that the policy allows: no circuit of it is smaller."""
-    return split(graph, policy.bits or FEWEST, unknown if rows is None else measured(graph, rows), raw)
+    return split(graph, policy.numbers(policy.bits or FEWEST), unknown if rows is None else measured(graph, rows), raw)
 
 
 def some(rows: Rows) -> Rows:

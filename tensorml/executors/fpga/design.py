@@ -199,9 +199,9 @@ class Design:
         kind = "constant multiplier" if y.constant else "multiplier", max(x.width, y.width)
         return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
 
-    def shift_right(self, stem: str, note: str, x: Signal, shift: int) -> Signal:
-        """The quotient x / 2^shift, half up."""
-        half = 1 << shift - 1
+    def shift_right(self, stem: str, note: str, x: Signal, shift: int, nearest: bool = True) -> Signal:
+        """The quotient x / 2^shift: the nearest, half up, or the one below."""
+        half = int(nearest) << shift - 1
         rounded = self.sum(stem, note, [x, number(half)])
         low, high = (x.low + half) >> shift, (x.high + half) >> shift
         if low == high or rounded.constant:

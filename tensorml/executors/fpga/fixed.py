@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tensorml import ops
 from tensorml.graph import Const, Op
 
 MOST_BITS = 62
+
+Rounding = Literal["nearest", "down"]
+Outside = Literal["saturate", "refuse"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,58 @@ class DoesNotFit(Exception):  # noqa: N818 - says what, as an answer
 
 class NoRows(DoesNotFit):
     """Raised for what becomes fixed point, without rows to see its range from."""
+
+
+class OutOfRange(DoesNotFit):
+    """Raised for a constant that the numbers asked for do not hold. The host does not compute it instead."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How numbers become integers: what `FixedPoint` says, with the bits chosen.
+
+    bits: of each of them at most. fraction: how many are behind the binary point of all numbers; None: for each array
+    as many as its largest number leaves. rounding: of what is passed on. outside: what becomes of constants, and of
+    what is passed on, that are outside of what the bits hold with this fraction: the nearest that these hold, or
+    constants are refused, and what is passed on keeps the bits that it needs.
+    """
+
+    bits: int
+    fraction: int | None = None
+    rounding: Rounding = "nearest"
+    outside: Outside = "saturate"
+
+    @property
+    def low(self) -> int:
+        """The least integer."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """The largest integer."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def precise(self) -> int:
+        """The bits behind the binary point of numbers up to 1."""
+        return self.bits if self.fraction is None else max(self.fraction, 1)
+
+    def step(self, largest: float) -> float:
+        """The step of numbers up to +-largest."""
+        return power_of_two(largest, self.bits) if self.fraction is None else 2.0**-self.fraction
+
+    def whole(self, values: np.ndarray, step: float, what: str) -> np.ndarray:
+        """The nearest integers of constants, in steps. what: these constants, in words. Raises OutOfRange."""
+        steps = np.floor(values / step + 0.5)
+        if self.fraction is None:
+            return steps.astype(np.int64)
+        limited = np.clip(steps, self.low, self.high)
+        if self.outside == "refuse" and (limited != steps).any():
+            raise OutOfRange(
+                f"{what} of {values[limited != steps][0]:.6g} is outside of {self.low * step:.6g} to "
+                f"{self.high * step:.6g}, which {self.bits} bits with {self.fraction} behind the binary point hold"
+            )
+        return limited.astype(np.int64)
 
 
 def width(low: int, high: int) -> int:
@@ -85,49 +140,58 @@ def beside(parts: Sequence[Fixed]) -> Fixed:
     return Fixed(ops.concat([p.op for p in parts]), *(np.concatenate(a) for a in arrays))
 
 
-def finest(ranges: np.ndarray, bits: int) -> float:
-    """The step with which the largest of these numbers takes so many bits."""
-    largest = float(ranges.max(initial=0))
-    return largest / (2**bits - 1) if largest > 0 else 1.0
-
-
 def power_of_two(largest: float, bits: int) -> float:
     """The least power of two with which numbers up to +-largest take so many bits with their sign."""
     return 2.0 ** np.ceil(np.log2(largest / (2 ** (bits - 1) - 0.5))) if largest > 0 else 1.0
 
 
-def weigh(x: Fixed, weights: np.ndarray, bits: int) -> Fixed:
+def weigh(x: Fixed, weights: np.ndarray, numbers: Numbers) -> Fixed:
     """The product x @ weights: the steps of x go into the weights, made integers. weights: float64 [F, C]."""
-    scaled = x.step[:, None] * weights
-    sizes = np.unique(np.abs(scaled[scaled != 0]))
-    alike = len(sizes) == 1 or (len(sizes) > 1 and np.ptp(sizes) <= 1e-12 * sizes[0])
-    step = float(sizes[0]) if alike else power_of_two(float(np.abs(scaled).max(initial=0)), bits)
-    whole = np.floor(scaled / step + 0.5).astype(np.int64)
+    whole, step = whole_weights(x, weights, numbers)
     positive, negative = np.maximum(whole, 0), np.minimum(whole, 0)
     low = x.low @ positive + x.high @ negative
     high = x.high @ positive + x.low @ negative
     reach = np.maximum(np.abs(x.low), np.abs(x.high)).astype(np.float64) @ np.abs(whole).astype(np.float64)
     if reach.max(initial=0) >= 2.0**MOST_BITS:
-        if x.bits > bits:
-            return weigh(narrowed(x, bits), weights, bits)
+        narrower = narrowed(x, numbers)
+        if narrower.bits < x.bits:
+            return weigh(narrower, weights, numbers)
         raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
     offset = x.offset @ weights
     return Fixed(ops.WeightedSum(x.op, whole), low, high, np.full(len(low), step), offset)
 
 
-def together(x: Fixed, y: Fixed, bits: int) -> Fixed:
+def whole_weights(x: Fixed, weights: np.ndarray, numbers: Numbers) -> tuple[np.ndarray, float]:
+    """The integers by which those of x are weighed, int64 [F, C], and the step of the sums."""
+    scaled = x.step[:, None] * weights
+    sizes = np.unique(np.abs(scaled[scaled != 0]))
+    if len(sizes) and np.ptp(sizes) <= 1e-12 * sizes[0]:
+        return np.floor(scaled / sizes[0] + 0.5).astype(np.int64), float(sizes[0])
+    if numbers.fraction is None:
+        step = numbers.step(float(np.abs(scaled).max(initial=0)))
+        return numbers.whole(scaled, step, "a weight"), step
+    with np.errstate(divide="ignore"):
+        grid = np.exp2(np.ceil(np.log2(np.abs(x.step)) - 1e-9))  # of each column, a power of two; 0 if it is constant
+    least = grid.min(where=grid > 0, initial=np.inf)
+    ratio = np.divide(x.step, grid, out=np.zeros(len(grid)), where=grid > 0)
+    whole = numbers.whole(ratio[:, None] * weights, 2.0**-numbers.fraction, "a weight")
+    return whole * (grid / least).astype(np.int64)[:, None], float(least * 2.0**-numbers.fraction)
+
+
+def together(x: Fixed, y: Fixed, numbers: Numbers) -> Fixed:
     """The sum x + y of columns: both in one step, which is a power of two unless their steps are alike."""
     steps = np.abs(np.stack([x.step, y.step]))
     largest = float(steps.max(initial=0)) or 1.0
     same = (np.abs(steps - largest) <= 1e-12 * largest).all()
-    step = largest if same else power_of_two(largest, bits)
+    step = largest if same else power_of_two(largest, numbers.bits)
     factors = [np.floor(v.step / step + 0.5).astype(np.int64) for v in (x, y)]
     ends = [np.stack([v.low * f, v.high * f]) for v, f in zip((x, y), factors, strict=True)]
     reach = [np.maximum(-1.0 * v.low, v.high) * np.abs(f) for v, f in zip((x, y), factors, strict=True)]
     if np.max(reach[0] + reach[1], initial=0) >= 2.0**MOST_BITS:
-        if max(x.bits, y.bits) <= bits:
+        a, b = narrowed(x, numbers), narrowed(y, numbers)
+        if max(a.bits, b.bits) == max(x.bits, y.bits):
             raise DoesNotFit(f"sums of more than {MOST_BITS} bits")
-        return together(narrowed(x, bits), narrowed(y, bits), bits)
+        return together(a, b, numbers)
     op = ops.Add(*(times(v.op, f) for v, f in zip((x, y), factors, strict=True)))
     low, high = (e[0].min(0) + e[1].min(0) for e in ([*ends], [-e for e in ends]))
     return Fixed(op, low, -high, np.full(len(low), step), x.offset + y.offset)
@@ -167,31 +231,49 @@ def limited(x: Fixed, least: float, most: float) -> Fixed:
     """With values outside of least to most at these. The steps of x are positive, its offsets 0."""
     with np.errstate(over="ignore"):
         ends = [np.clip(np.floor(b / x.step + 0.5), -(2.0**MOST_BITS), 2.0**MOST_BITS) for b in (least, most)]
-    low, high = (np.clip(b.astype(np.int64), x.low, x.high) for b in ends)
+    return clipped(x, *(b.astype(np.int64) for b in ends))
+
+
+def clipped(x: Fixed, low: np.ndarray | int, high: np.ndarray | int) -> Fixed:
+    """With integers outside of low to high at these."""
+    low, high = (np.clip(b, x.low, x.high) for b in (low, high))
     if (low == x.low).all() and (high == x.high).all():
         return x
-    return replace(x, op=ops.Saturate(x.op, low, high), low=low, high=high)
+    shape = row_shape(x.op)
+    return replace(x, op=ops.Saturate(x.op, low.reshape(shape), high.reshape(shape)), low=low, high=high)
 
 
-def narrowed(x: Fixed, bits: int) -> Fixed:
-    """With so many bits in each column at most: the lowest ones are rounded away."""
-    widths = np.array([width(int(a), int(b)) for a, b in zip(x.low, x.high, strict=True)])
-    shifts = np.maximum(widths - bits, 0)
+def narrowed(x: Fixed, numbers: Numbers) -> Fixed:
+    """With so many bits in each column at most: the lowest ones are rounded away. With a fraction: in steps of it."""
+    if numbers.fraction is None:
+        widths = np.array([width(int(a), int(b)) for a, b in zip(x.low, x.high, strict=True)])
+        return rounded(x, np.maximum(widths - numbers.bits, 0), numbers.rounding)
+    with np.errstate(divide="ignore"):
+        below = -numbers.fraction - np.log2(np.abs(x.step))
+    shifts = np.where(x.step == 0, 0, np.clip(np.floor(below + 1e-9), 0, MOST_BITS - 1)).astype(np.int64)
+    x = rounded(x, shifts, numbers.rounding)
+    return clipped(x, numbers.low, numbers.high) if numbers.outside == "saturate" else x
+
+
+def rounded(x: Fixed, shifts: np.ndarray, rounding: Rounding) -> Fixed:
+    """Without so many of the lowest bits of each column; of the most, where columns are not columns."""
     if len(x.op.shape) != 2 or not np.ptp(shifts):
-        return shifted(x, int(shifts.max(initial=0)))
+        return shifted(x, int(shifts.max(initial=0)), rounding)
     places = [np.flatnonzero(shifts == shift) for shift in np.unique(shifts)]
-    parts = [shifted(chosen(x, p), int(shifts[p[0]])) for p in places]
+    parts = [shifted(chosen(x, p), int(shifts[p[0]]), rounding) for p in places]
     return chosen(beside(parts), np.argsort(np.concatenate(places)))
 
 
-def alike(x: Fixed, bits: int) -> Fixed:
+def alike(x: Fixed, bits: int, rounding: Rounding = "nearest") -> Fixed:
     """With so many bits in the widest column: as many of the lowest ones are rounded away in all."""
-    return shifted(x, x.bits - bits)
+    return shifted(x, x.bits - bits, rounding)
 
 
-def shifted(x: Fixed, shift: int) -> Fixed:
-    """Without so many of the lowest bits, which are rounded away."""
+def shifted(x: Fixed, shift: int, rounding: Rounding = "nearest") -> Fixed:
+    """Without so many of the lowest bits. Rounded down, an integer stands for the middle of those that become it."""
     if shift <= 0:
         return x
-    low, high = (np.asarray((b + (1 << shift - 1)) >> shift) for b in (x.low, x.high))
-    return Fixed(ops.ShiftRight(x.op, shift), low, high, x.step * 2.0**shift, x.offset)
+    nearest = rounding == "nearest"
+    low, high = (np.asarray((b + (nearest << shift - 1)) >> shift) for b in (x.low, x.high))
+    offset = x.offset if nearest else x.offset + x.step * ((1 << shift) - 1) / 2
+    return Fixed(ops.ShiftRight(x.op, shift, nearest), low, high, x.step * 2.0**shift, offset)

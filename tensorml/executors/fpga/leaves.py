@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.fixed import DoesNotFit
+from tensorml.executors.fpga.fixed import DoesNotFit, Numbers
 from tensorml.graph import Op
 
 STARTS = 64  # that are tried for the integers of a tree
@@ -62,3 +64,18 @@ def leaf_ranges(descend: Op) -> list[slice]:
     if not np.array_equal(tree[np.argsort(leaf)], np.repeat(np.arange(len(count)), count)):
         raise DoesNotFit("leaves that are not in the order of their trees")
     return [slice(int(b - a), int(b)) for a, b in zip(count, stop, strict=True)]
+
+
+def leaf_steps(values: np.ndarray, trees: Sequence[slice], numbers: Numbers) -> tuple[np.ndarray, float]:
+    """What leaves hold, within what the numbers asked for hold, and its step. values: float64 [L, K]."""
+    if numbers.fraction is None:
+        return values, finest(np.stack([np.ptp(values[part], axis=0) for part in trees]), numbers.bits)
+    step = numbers.step(0)
+    numbers.whole(values, step, "a leaf")
+    return np.clip(values, numbers.low * step, numbers.high * step), step
+
+
+def finest(ranges: np.ndarray, bits: int) -> float:
+    """The step with which the largest of these numbers takes so many bits."""
+    largest = float(ranges.max(initial=0))
+    return largest / (2**bits - 1) if largest > 0 else 1.0

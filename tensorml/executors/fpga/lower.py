@@ -105,14 +105,14 @@ def multiply(op: ops.Mul, design: Design, x: Columns, y: Columns | np.ndarray) -
 @rules.rule(ops.Saturate)
 def saturate(op: ops.Saturate, design: Design, x: Columns) -> Columns:
     """Two compares and a choice."""
-    limits = zip(x, op.low, op.high, strict=True)
+    limits = zip(x, op.low.reshape(-1), op.high.reshape(-1), strict=True)
     return [design.clamp("limited", "Limits", a, int(low), int(high)) for a, low, high in limits]
 
 
 @rules.rule(ops.ShiftRight)
 def shift_right(op: ops.ShiftRight, design: Design, x: Columns) -> Columns:
     """Half is added, the low bits are left out."""
-    return [design.shift_right("rounded", "Rounding", a, op.shift) for a in x]
+    return [design.shift_right("rounded", "Rounding", a, op.shift, op.nearest) for a in x]
 
 
 @rules.rule(ops.WeightedSum)

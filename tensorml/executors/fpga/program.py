@@ -18,7 +18,7 @@ from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Row
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
-from tensorml.executors.fpga.fixed import DoesNotFit
+from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
 from tensorml.executors.fpga.rules import rules
@@ -179,6 +179,8 @@ def advice(reason: DoesNotFit) -> str:
     """What to do about a refusal."""
     if isinstance(reason, NoRows):
         return "Pass rows of the usual kind: convert(model, X, executor='fpga')"
+    if isinstance(reason, OutOfRange):
+        return "Give it more bits before the binary point, or FixedPoint(outside='saturate')"
     if isinstance(reason, TooLarge):
         return "Make it smaller, or pass a larger device: FpgaExecutor(area=...)"
     return "Choose another executor"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,11 +118,13 @@ def _timing(timing: Timing, latency: int, interval: int) -> list[str]:
 
 
 def _accuracy(accuracy: Accuracy) -> str:
+    bits = ", ".join(f"{name} {count} bits" for name, count in accuracy.bits.items())
+    if math.isnan(accuracy.error):
+        return f"Fixed point: no calibration rows, so its error was not measured; {bits}."
     measured = f"on {_count(accuracy.rows)} calibration rows" if accuracy.rows else "at most, for any row"
     text = f"Fixed point: error {accuracy.error:.3g} ({accuracy.relative:.3%} of the range) {measured}"
     if accuracy.labels is not None:
         text += f", {_count(accuracy.labels)} labels changed"
-    bits = ", ".join(f"{name} {count} bits" for name, count in accuracy.bits.items())
     return f"{text}; {bits}." if bits else f"{text}."
 
 

@@ -16,28 +16,27 @@ from tensorml.executors.base import Rules
 from tensorml.executors.fpga.fixed import (
     DoesNotFit,
     Fixed,
+    Numbers,
     alike,
     beside,
     centred,
     chosen,
     constant,
     exact,
-    finest,
     limited,
     narrowed,
-    power_of_two,
     together,
     upright,
     weigh,
     width,
 )
-from tensorml.executors.fpga.leaves import leaf_ranges, whole_steps
+from tensorml.executors.fpga.leaves import leaf_ranges, leaf_steps, whole_steps
 from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.graph import Const, Op
 
 TABLE_BITS = 12  # of the index of a function's table, at most
 
-Rule = Callable[..., Fixed]  # the operator, the bits, then operands: Fixed, or an array for a constant
+Rule = Callable[..., Fixed]  # the operator, Numbers, then operands: Fixed, or an array for a constant
 rules: Rules[Rule] = Rules("fpga")
 HEAVY: set[type[Op]] = set()  # operators that are worth a circuit
 
@@ -50,7 +49,7 @@ def rule(*classes: type[Op], heavy: bool = False) -> Callable[[Rule], Rule]:
 
 
 @rule(ops.Cast)
-def convert(op: ops.Cast, bits: int, x: Fixed) -> Fixed:
+def convert(op: ops.Cast, numbers: Numbers, x: Fixed) -> Fixed:
     """Between floats only the host's rounding is lost."""
     if op.dtype.kind != "f":
         raise DoesNotFit(f"{op}")
@@ -58,25 +57,25 @@ def convert(op: ops.Cast, bits: int, x: Fixed) -> Fixed:
 
 
 @rule(ops.Finite, ops.Require)
-def checked(op: Op, bits: int, x: Fixed, *_: object) -> Fixed:
+def checked(op: Op, numbers: Numbers, x: Fixed, *_: object) -> Fixed:
     """The host has checked the values before."""
     return x
 
 
 @rule(ops.Reshape)
-def reshape(op: ops.Reshape, bits: int, x: Fixed) -> Fixed:
+def reshape(op: ops.Reshape, numbers: Numbers, x: Fixed) -> Fixed:
     """Columns keep their order."""
     return replace(x, op=ops.Reshape(x.op, op.shape_))
 
 
 @rule(ops.Columns)
-def columns(op: ops.Columns, bits: int, x: Fixed) -> Fixed:
+def columns(op: ops.Columns, numbers: Numbers, x: Fixed) -> Fixed:
     """Some of the columns."""
     return chosen(x, op.indices)
 
 
 @rule(ops.Concat)
-def concat(op: ops.Concat, bits: int, *parts: Fixed | np.ndarray) -> Fixed:
+def concat(op: ops.Concat, numbers: Numbers, *parts: Fixed | np.ndarray) -> Fixed:
     """Columns side by side."""
     fixed = [p for p in parts if isinstance(p, Fixed)]
     if len(fixed) != len(parts):
@@ -85,7 +84,7 @@ def concat(op: ops.Concat, bits: int, *parts: Fixed | np.ndarray) -> Fixed:
 
 
 @rule(ops.Fill)
-def fill(op: ops.Fill, bits: int, like: Fixed) -> Fixed:
+def fill(op: ops.Fill, numbers: Numbers, like: Fixed) -> Fixed:
     """A column of zeros, whose offset is the value."""
     if op.dtype.kind != "f":
         raise DoesNotFit(f"{op}")
@@ -94,16 +93,16 @@ def fill(op: ops.Fill, bits: int, like: Fixed) -> Fixed:
 
 
 @rule(ops.Neg)
-def negate(op: ops.Neg, bits: int, x: Fixed) -> Fixed:
+def negate(op: ops.Neg, numbers: Numbers, x: Fixed) -> Fixed:
     """The same integers stand for the negative."""
     return replace(x, step=-x.step, offset=-x.offset)
 
 
 @rule(ops.Add, ops.Sub)
-def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+def add(op: ops.Add | ops.Sub, numbers: Numbers, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """A constant moves the offset; a sum of two is a sum with weights."""
     if isinstance(op, ops.Sub):
-        y = negate(op, bits, y) if isinstance(y, Fixed) else np.asarray(-y)  # pyright: ignore[reportArgumentType]
+        y = negate(op, numbers, y) if isinstance(y, Fixed) else np.asarray(-y)  # pyright: ignore[reportArgumentType]
     if isinstance(x, np.ndarray):
         x, y = y, x
     if not isinstance(x, Fixed):
@@ -112,11 +111,11 @@ def add(op: ops.Add | ops.Sub, bits: int, x: Fixed | np.ndarray, y: Fixed | np.n
         return replace(x, offset=x.offset + constant(y, x))
     if x.op.shape != y.op.shape or len(x.op.shape) != 2:
         raise DoesNotFit("a sum that broadcasts")
-    return together(x, y, bits)
+    return together(x, y, numbers)
 
 
 @rule(ops.Mul)
-def multiply(op: ops.Mul, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+def multiply(op: ops.Mul, numbers: Numbers, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """A constant changes the step; a product of two is one of integers."""
     if isinstance(x, np.ndarray):
         x, y = y, x
@@ -127,15 +126,15 @@ def multiply(op: ops.Mul, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarra
         return replace(x, step=x.step * factor, offset=x.offset * factor)
     if x.op.shape != y.op.shape:
         raise DoesNotFit("a product that broadcasts")
-    a = narrowed(centred(x), bits)
-    b = a if y is x else narrowed(centred(y), bits)
+    a = narrowed(centred(x), numbers)
+    b = a if y is x else narrowed(centred(y), numbers)
     corners = np.stack([p * q for p in (a.low, a.high) for q in (b.low, b.high)])
     low = np.maximum(corners.min(0), 0) if y is x else corners.min(0)
     return Fixed(ops.Mul(a.op, b.op), low, corners.max(0), a.step * b.step, np.zeros(len(low)))
 
 
 @rule(ops.Div)
-def divide(op: ops.Div, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+def divide(op: ops.Div, numbers: Numbers, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """By a constant: the step changes."""
     if not isinstance(x, Fixed) or isinstance(y, Fixed) or not constant(y, x).all():
         raise DoesNotFit("a quotient of two")
@@ -143,29 +142,29 @@ def divide(op: ops.Div, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray)
 
 
 @rule(ops.MatMul, heavy=True)
-def product(op: ops.MatMul, bits: int, x: Fixed, y: Fixed | np.ndarray) -> Fixed:
+def product(op: ops.MatMul, numbers: Numbers, x: Fixed, y: Fixed | np.ndarray) -> Fixed:
     """The weights as integers."""
     if isinstance(y, Fixed):
         raise DoesNotFit("a product of two")
-    return weigh(narrowed(x, bits), y.astype(np.float64), bits)
+    return weigh(narrowed(x, numbers), y.astype(np.float64), numbers)
 
 
 @rule(ops.ReduceSum, heavy=True)
-def total(op: ops.ReduceSum, bits: int, x: Fixed) -> Fixed:
+def total(op: ops.ReduceSum, numbers: Numbers, x: Fixed) -> Fixed:
     """A product with ones."""
-    return weigh(x, np.ones((len(x.low), 1)), bits)
+    return weigh(x, np.ones((len(x.low), 1)), numbers)
 
 
 @rule(ops.AddColumns, heavy=True)
-def add_columns(op: ops.AddColumns, bits: int, x: Fixed) -> Fixed:
+def add_columns(op: ops.AddColumns, numbers: Numbers, x: Fixed) -> Fixed:
     """A product with a matrix of ones and zeros."""
     weights = (op.output[:, None] == np.arange(len(op.start))).astype(np.float64)
-    result = weigh(x, weights, bits)
+    result = weigh(x, weights, numbers)
     return replace(result, offset=result.offset + op.start)
 
 
 @rule(ops.Max, ops.Min)
-def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
+def limit(op: ops.Max | ops.Min, numbers: Numbers, x: Fixed | np.ndarray, y: Fixed | np.ndarray) -> Fixed:
     """The larger, or the smaller one, of a number and a constant, as a range of the integers."""
     if isinstance(x, np.ndarray):
         x, y = y, x
@@ -178,18 +177,18 @@ def limit(op: ops.Max | ops.Min, bits: int, x: Fixed | np.ndarray, y: Fixed | np
 
 
 @rule(ops.Sigmoid, ops.Tanh, ops.Exp)
-def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
+def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, numbers: Numbers, x: Fixed) -> Fixed:
     """A table of the function, read at the integer; the arguments end where it no longer changes by a step."""
-    flat = (bits + 1) * math.log(2)
+    flat = (numbers.precise + 1) * math.log(2)
     x = limited(centred(upright(x)), -flat, np.inf if isinstance(op, ops.Exp) else flat)
-    x = alike(x, min(bits + 2, TABLE_BITS))
+    x = alike(x, min(numbers.precise + 2, TABLE_BITS))
     low, high = int(x.low.min()), int(x.high.max())
     if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
         raise DoesNotFit("a function of columns of different steps")
     argument = np.arange(low, high + 1) * x.step[0]
     value = op.reference(argument)
-    step = power_of_two(np.abs(value).max(), bits)
-    table = np.floor(value / step + 0.5).astype(np.int64)
+    step = numbers.step(np.abs(value).max())
+    table = numbers.whole(value, step, "a value of a function")
     index = ops.Sub(x.op, Const(np.array(low)))
     count = len(x.low)
     return Fixed(
@@ -202,7 +201,7 @@ def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, bits: int, x: Fixed) -> Fixed:
 
 
 @rule(ops.Rank)
-def rank(op: ops.Rank, bits: int, raw: Fixed) -> Fixed:
+def rank(op: ops.Rank, numbers: Numbers, raw: Fixed) -> Fixed:
     """Codes are never formed: what compares a code with a rank compares the value with the boundary of that rank."""
     count = np.diff(op.offsets)
     if not isinstance(raw.op, FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
@@ -212,25 +211,25 @@ def rank(op: ops.Rank, bits: int, raw: Fixed) -> Fixed:
 
 
 @rule(ops.Descend, heavy=True)
-def descend(op: ops.Descend, bits: int, codes: Fixed) -> Fixed:
+def descend(op: ops.Descend, numbers: Numbers, codes: Fixed) -> Fixed:
     """Codes are integers already; the result is the number of a leaf."""
     leaf = ops.Descend(codes.op, op.column, op.rank, op.left, op.right, op.roots)
     return exact(leaf, 0, max(0, len(op.left)) + len(op.roots) - 1)
 
 
 @rule(ops.DescendSymmetric, heavy=True)
-def descend_symmetric(op: ops.DescendSymmetric, bits: int, codes: Fixed) -> Fixed:
+def descend_symmetric(op: ops.DescendSymmetric, numbers: Numbers, codes: Fixed) -> Fixed:
     """Codes are integers already; the result is the number of a leaf."""
     leaf = ops.DescendSymmetric(codes.op, op.column, op.rank, op.size)
     return exact(leaf, 0, int((2**op.size).sum()) - 1)
 
 
 @rule(ops.LeafSum, heavy=True)
-def leaf_sum(op: ops.LeafSum, bits: int, leaves: Fixed) -> Fixed:
+def leaf_sum(op: ops.LeafSum, numbers: Numbers, leaves: Fixed) -> Fixed:
     """What leaves hold, in steps above a number of each tree: small positive integers. The offset has the rest."""
     trees = leaf_ranges(leaves.op)
     values = op.values.astype(np.float64)
-    step = finest(np.stack([np.ptp(values[part], axis=0) for part in trees]), bits)
+    values, step = leaf_steps(values, trees, numbers)
     rounded = [[whole_steps(column / step) for column in values[part].T] for part in trees]
     whole = np.concatenate([np.stack([steps for steps, _ in tree], axis=1) for tree in rounded])
     least = np.array([[start for _, start in tree] for tree in rounded]) * step

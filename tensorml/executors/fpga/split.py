@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, exact, power_of_two
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, OutOfRange, exact
 from tensorml.executors.fpga.leaves import sum_range
 from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.rules import HEAVY, rules
@@ -18,6 +19,7 @@ from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
 LINEAR = (ops.Add, ops.Sub, ops.Neg, ops.Cast, ops.Columns, ops.Concat, ops.Reshape)
+SCALING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cast, ops.Finite, ops.Require)
 Ranges = Callable[[Op], tuple[np.ndarray, np.ndarray]]  # the least and the largest value of each column of a float
 
 
@@ -93,13 +95,15 @@ def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
     return ops.cast(value, source.dtype)
 
 
-def split(graph: Graph, bits: int, ranges: Ranges, raw: bool = False) -> Split:
+def split(graph: Graph, numbers: Numbers, ranges: Ranges, raw: bool = False) -> Split:
     """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit.
 
     raw: floats go in as they are where trees compare them, else their codes do.
     """
     codes = DoesNotFit("the host makes codes")
     refused: dict[Op, DoesNotFit] = {op: codes for op in graph.order if isinstance(op, ops.Rank) and not raw}
+    if numbers.fraction is not None:
+        refused |= dict.fromkeys(scaling(graph), DoesNotFit("the host scales values"))
     while True:
         inside = region(graph, refused)
         left = next((op for op in graph.order if isinstance(op, ON_HOST) and op not in inside), None)
@@ -109,7 +113,9 @@ def split(graph: Graph, bits: int, ranges: Ranges, raw: bool = False) -> Split:
         entrances: dict[Op, Entrance] = {}
         for op in (op for op in graph.order if op in inside):
             try:
-                place(op, bits, values, entrances, ranges)
+                place(op, numbers, values, entrances, ranges)
+            except OutOfRange:
+                raise
             except DoesNotFit as why:
                 refused[op] = why
                 break
@@ -118,7 +124,7 @@ def split(graph: Graph, bits: int, ranges: Ranges, raw: bool = False) -> Split:
     users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
     exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances}
     checks = tuple(op for op in graph.order if op in inside and isinstance(op, ops.Finite | ops.Require))
-    return Split(graph, entrances, exits, checks, bits, {fixed.op: fixed.bits for fixed in values.values()})
+    return Split(graph, entrances, exits, checks, numbers.bits, {fixed.op: fixed.bits for fixed in values.values()})
 
 
 def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:
@@ -130,7 +136,7 @@ def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:
     return next(iter(unknown + heavy), DoesNotFit("it has no tree and no product that a circuit computes"))
 
 
-def place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> None:
+def place(op: Op, numbers: Numbers, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> None:
     """Find what an operator becomes on integers. Raises DoesNotFit if it becomes nothing."""
     operands = []
     for operand in op.operands:
@@ -141,10 +147,10 @@ def place(op: Op, bits: int, values: dict[Op, Fixed], entrances: dict[Op, Entran
             operands.append(raw_entrance(operand, entrances).fixed)
             continue
         if operand not in values:
-            entrances[operand] = entrance(operand, bits, ranges)
+            entrances[operand] = entrance(operand, numbers, ranges)
             values[operand] = entrances[operand].fixed
         operands.append(values[operand])
-    values[op] = rules[op](op, bits, *operands)
+    values[op] = rules[op](op, numbers, *operands)
 
 
 def region(graph: Graph, refused: Container[Op]) -> set[Op]:
@@ -228,7 +234,18 @@ def exactly(graph: Graph) -> set[Op]:
     return found
 
 
-def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
+def scaling(graph: Graph) -> set[Op]:
+    """Constant factors and terms of inputs that nothing else reads. They are the host's, for given numbers to suit."""
+    readers = Counter(o for op in graph.order for o in op.operands)
+    found: set[Op] = set()
+    for op in graph.order:
+        values = [o for o in op.operands if not isinstance(o, Const)]
+        if isinstance(op, SCALING) and len(values) == 1 and readers[values[0]] == 1:
+            found.update({op} if isinstance(values[0], Input) or values[0] in found else ())
+    return found
+
+
+def entrance(op: Op, numbers: Numbers, ranges: Ranges) -> Entrance:
     """How a value goes into the circuit: codes as they are, floats in steps of a power of two for each column."""
     if op.dtype.kind in "iu":
         low, high = code_range(op)
@@ -239,16 +256,23 @@ def entrance(op: Op, bits: int, ranges: Ranges) -> Entrance:
     if one_bit(op):
         whole = ops.cast(op, np.int64)
         return Entrance(whole, exact(whole, 0, 1))
+    if numbers.fraction is not None:
+        columns = np.ones(op.columns)
+        return quantized(op, columns * numbers.step(0), numbers.low, numbers.high, 0 * columns)
     least, most = ranges(op)
     far = (np.minimum(np.abs(least), np.abs(most)) > most - least) & (most > least)
     middle = np.where(far, (least + most) / 2, 0.0)
-    step = np.array([power_of_two(float(v), bits) for v in np.maximum(np.abs(least - middle), np.abs(most - middle))])
+    step = np.array([numbers.step(float(v)) for v in np.maximum(np.abs(least - middle), np.abs(most - middle))])
     middle = np.floor(middle / step + 0.5) * step
+    return quantized(op, step, np.where(least < middle, numbers.low, 0), numbers.high, middle)
+
+
+def quantized(op: Op, step: np.ndarray, low: np.ndarray | int, high: int, middle: np.ndarray) -> Entrance:
+    """How floats go into the circuit in these steps from the middle. All but high: of each column."""
     moved = ops.Sub(ops.cast(op, np.float64), Const(middle)) if middle.any() else op
-    negative = least < middle
-    low, high = np.where(negative, -(2 ** (bits - 1)), 0), np.full(len(step), 2 ** (bits - 1) - 1)
+    low, high_ = (np.broadcast_to(np.asarray(b, np.int64), step.shape) for b in (low, high))
     whole = ops.Quantize(moved, step)
-    return Entrance(whole, Fixed(ops.Saturate(whole, low, high), low, high, step, middle))
+    return Entrance(whole, Fixed(ops.Saturate(whole, low, high_), low, high_, step, middle))
 
 
 def raw_entrance(op: Op, entrances: dict[Op, Entrance]) -> Entrance:

@@ -33,7 +33,7 @@ def saturate(op: ops.Saturate, emitter: Emitter, x: Proxy) -> Proxy:
 @rules.rule(ops.ShiftRight)
 def shift_right(op: ops.ShiftRight, emitter: Emitter, x: Proxy) -> Proxy:
     """Half is added, the low bits are left out."""
-    return x.add(1 << op.shift - 1).bitwise_right_shift(op.shift)
+    return (x.add(1 << op.shift - 1) if op.nearest else x).bitwise_right_shift(op.shift)
 
 
 @rules.rule(ops.WeightedSum)
