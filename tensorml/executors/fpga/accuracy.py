@@ -13,7 +13,7 @@ from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, Ou
 from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
-from tensorml.graph import Graph, Op
+from tensorml.graph import Graph, Input, Op
 
 FEWEST, MOST = 2, 24
 SAMPLE = 4096  # calibration rows that errors are measured on
@@ -28,8 +28,10 @@ DECISIONS = (
     ops.Equal,
     ops.WeightedMedian,
 )
+TREES = (ops.Descend, ops.DescendSymmetric)
 
 Rows = Mapping[str, np.ndarray]
+Values = dict[Op, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,16 @@ def fit(
     bits: int | None = None,
     too_large: Callable[[Split], bool] = lambda _: False,
     raw: bool = False,
+    seen: Values | None = None,
 ) -> tuple[Split, Loss]:
     """The graph in fixed point with the fewest bits that are accurate enough, or those that the policy says.
 
     bits: these, if they are accurate enough. What is too large is returned before its accuracy is known: with the
     fewest bits that are accurate enough it is no smaller. Raises DoesNotFit if there is nothing for a circuit, or no
-    number of bits is enough. raw: see `split`.
+    number of bits is enough. raw: see `split`. seen: what the graph's operators give for the rows, as far as known.
     """
     ranges = unknown if rows is None else measured(graph, rows)
-    oracle = None if rows is None else Oracle(graph, some(rows))
+    oracle = None if rows is None else Oracle(graph, some(rows), {} if seen is None else seen)
     if policy.bits is not None:
         found = split(graph, policy.numbers(policy.bits), ranges, raw)
         return found, NOT_MEASURED if oracle is None and policy.fraction is not None else loss(found, oracle)
@@ -175,7 +178,7 @@ class Oracle:
 
     graph: Graph
     rows: Rows
-    known: dict[Op, np.ndarray] = field(default_factory=dict)
+    known: Values = field(default_factory=dict)
 
     @cached_property
     def count(self) -> int:
@@ -185,11 +188,21 @@ class Oracle:
     def values(self, ops: Iterable[Op]) -> list[np.ndarray]:
         """The values of some operators of the graph."""
         ops = list(ops)
-        missing = {str(i): op for i, op in enumerate(ops) if op not in self.known}
+        missing = {str(i): op for i, op in enumerate([*self.trees, *ops]) if op not in self.known}
         if missing:
-            found = evaluate(Graph(missing), self.rows)
+            found = evaluated(Graph(missing), self.rows, self.known)
             self.known.update((op, found[name]) for name, op in missing.items())
         return [self.known[op] for op in ops]
+
+    @cached_property
+    def trees(self) -> list[Op]:
+        """The graph's trees, which take the longest."""
+        return [op for op in self.graph.order if isinstance(op, TREES)]
+
+    def reached(self, close: Graph) -> Values:
+        """What the trees of a graph in fixed point give: whichever compare the same codes as the source's trees do."""
+        pairs = [(op, o) for op in close.order if isinstance(op, TREES) for o in self.trees if same_trees(op, o)]
+        return dict(zip([op for op, _ in pairs], self.values([o for _, o in pairs]), strict=True))
 
 
 def loss(found: Split, oracle: Oracle | None) -> Loss:
@@ -201,13 +214,45 @@ def loss(found: Split, oracle: Oracle | None) -> Loss:
     watched = [*found.exits, *(op for op in seen if op not in found.exits)]
     given = {op: meaning(fixed, fixed.op, op) for op, fixed in found.exits.items()}
     close = Graph({str(i): op for i, op in enumerate(watched)}).rewrite(lambda _: None, given)
-    values = evaluate(close, oracle.rows)
+    values = evaluated(close, oracle.rows, oracle.reached(close))
     losses = [
         difference(exact, values[str(i)], seen.get(op, "").partition("(")[0] in APART, decided(op, found.exits))
         for i, (op, exact) in enumerate(zip(watched, oracle.values(watched), strict=True))
     ]
     worst = max(losses, key=lambda lost: lost.relative)
     return replace(worst, rows=oracle.count, labels=max(lost.labels for lost in losses))
+
+
+def evaluated(graph: Graph, rows: Rows, known: Values) -> dict[str, np.ndarray]:
+    """The outputs of a graph, of whose operators some are known."""
+    inputs = {op: Input(f"known {i}", op.type) for i, op in enumerate(known)}
+    given = {inputs[op].name: value for op, value in known.items()}
+    return evaluate(graph.rewrite(lambda _: None, dict(inputs)), {**rows, **given})
+
+
+def same_trees(a: Op, b: Op) -> bool:
+    """Whether two operators are the same trees over the same codes."""
+    if type(a) is not type(b) or not isinstance(a, TREES) or not isinstance(b, TREES):
+        return False
+    arrays = zip(a.attributes.values(), b.attributes.values(), strict=True)
+    return all(x is y for x, y in arrays) and same_codes(a.codes, b.codes)
+
+
+def same_codes(a: Op, b: Op) -> bool:
+    """Whether two operators give the same integers, in whatever dtype."""
+    a, b = widened_from(a), widened_from(b)
+    if isinstance(a, ops.Columns) and isinstance(b, ops.Columns):
+        return np.array_equal(a.indices, b.indices) and same_codes(a.x, b.x)
+    if isinstance(a, ops.Concat) and isinstance(b, ops.Concat):
+        return len(a.parts) == len(b.parts) and all(map(same_codes, a.parts, b.parts))
+    return a is b
+
+
+def widened_from(op: Op) -> Op:
+    """What an operator is a cast of that loses nothing, or itself."""
+    while isinstance(op, ops.Cast) and np.can_cast(op.x.dtype, op.dtype):
+        op = op.x
+    return op
 
 
 def observed(output: Op, exits: Iterable[Op]) -> list[Op]:

@@ -119,7 +119,7 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
     columns = int(np.prod([int(d) for d in op.shape[1:]]))
     match op:
         case ops.Descend() | ops.DescendSymmetric():
-            pairs = np.unique(np.stack([op.column, op.rank]), axis=1).shape[1]
+            pairs = len(np.unique(op.column.astype(np.int64) << 32 | op.rank))
             code = width(0, int(op.rank.max(initial=1)))
             leaf = 0 if isinstance(op, ops.Descend) else int((2**op.size).sum())
             return Counter({("compare", code): pairs, ("choice", 1): max(len(op.column), leaf)})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +24,35 @@ def sum_range(op: ops.LeafSum) -> tuple[np.ndarray, np.ndarray]:
     else:
         low, high = (np.bincount(op.output, ends[:, end, 0], len(op.start)) for end in (0, 1))
     return op.start + low, op.start + high
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What leaves hold, as integers of a step, and the number that 0 stands for in each tree.
+
+    values: int64 [L, K], the least of each tree 0; least: float64 [T, K]; most: int64 [T, K].
+    """
+
+    values: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    step: float
+
+
+# Methods of a model share their trees, and the bits that are tried for them: large forests take a second each.
+_KNOWN: WeakKeyDictionary[ops.LeafSum, dict[Numbers, Whole]] = WeakKeyDictionary()
+
+
+def whole_leaves(op: ops.LeafSum, trees: Sequence[slice], numbers: Numbers) -> Whole:
+    """The integers of all trees, computed once for each sum and kind of numbers. trees: the numbers of their leaves."""
+    known = _KNOWN.setdefault(op, {})
+    if numbers not in known:
+        values, step = leaf_steps(op.values.astype(np.float64), trees, numbers)
+        rounded = [[whole_steps(column / step) for column in values[part].T] for part in trees]
+        whole = np.concatenate([np.stack([steps for steps, _ in tree], axis=1) for tree in rounded])
+        least = np.array([[start for _, start in tree] for tree in rounded]) * step
+        known[numbers] = Whole(whole, least, np.stack([whole[part].max(0) for part in trees]), step)
+    return known[numbers]
 
 
 def whole_steps(values: np.ndarray) -> tuple[np.ndarray, float]:

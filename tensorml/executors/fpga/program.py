@@ -14,7 +14,7 @@ import numpy as np
 from tensorml import ops
 from tensorml.errors import InputError, UnsupportedOperatorError
 from tensorml.executors.base import Executor, Program
-from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, fit, smallest
+from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, Values, fit, smallest
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
@@ -71,16 +71,17 @@ class FpgaExecutor(Executor):
 
     def refusal(self, graph: Graph) -> tuple[str, str] | None:
         """Why there is no circuit for any output, or none that fits for the first, and what to do."""
-        reasons = [self.reason(graph.select(name)) for name in graph.outputs]
+        seen: Values = {}
+        reasons = [self.reason(graph.select(name), seen) for name in graph.outputs]
         first = reasons[0]
         if first is not None and (isinstance(first, TooLarge) or all(reasons)):
             return f"{first}", advice(first)
         return None
 
-    def reason(self, graph: Graph) -> DoesNotFit | None:
-        """Why there is no circuit for a graph; None if there is one."""
+    def reason(self, graph: Graph, seen: Values | None = None) -> DoesNotFit | None:
+        """Why there is no circuit for a graph; None if there is one. seen: see `accuracy.fit`."""
         try:
-            self.fitted(graph)
+            self.fitted(graph, seen)
         except DoesNotFit as reason:
             return reason
         return None
@@ -89,11 +90,11 @@ class FpgaExecutor(Executor):
         """The executor with the bits that all of the graph's outputs need, so that methods share a circuit."""
         if self.fixed.bits is not None:
             return self
-        outputs = [graph.select(name) for name in graph.outputs]
-        outputs = [output for output in outputs if self.reason(output) is None]
+        outputs, seen = [graph.select(name) for name in graph.outputs], Values()
+        outputs = [output for output in outputs if self.reason(output, seen) is None]
         fewest = max(self.fitted(output)[0].bits for output in outputs)
         shared = (self._with(bits) for bits in range(fewest, MOST + 1))
-        found = (one for one in shared if not any(one.reason(output) for output in outputs))
+        found = (one for one in shared if not any(one.reason(output, seen) for output in outputs))
         return next(found, self)
 
     def _with(self, bits: int) -> FpgaExecutor:
@@ -124,14 +125,17 @@ class FpgaExecutor(Executor):
         core = core_of(program)
         save(core, folder, self.rows(core.split.source), about)
 
-    def fitted(self, graph: Graph) -> tuple[Split, Loss]:
-        """The graph in fixed point. Raises TooLarge for what does not fit the device, before bits are looked for."""
+    def fitted(self, graph: Graph, seen: Values | None = None) -> tuple[Split, Loss]:
+        """The graph in fixed point. Raises TooLarge for what does not fit the device, before bits are looked for.
+
+        seen: see `accuracy.fit`.
+        """
         key = tuple(graph.outputs.items()), self.bits
         if key not in self.known:
             whole, rows = decompose(graph), self.rows(graph)
             raw = self.encoder == "circuit"
             self.layout(smallest(whole, self.fixed, rows, raw))
-            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), raw)
+            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), raw, seen)
             self.layout(found[0])
             self.known[key] = found
         return self.known[key]

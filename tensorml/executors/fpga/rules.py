@@ -30,7 +30,7 @@ from tensorml.executors.fpga.fixed import (
     weigh,
     width,
 )
-from tensorml.executors.fpga.leaves import leaf_ranges, leaf_steps, whole_steps
+from tensorml.executors.fpga.leaves import leaf_ranges, whole_leaves
 from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.graph import Const, Op
 
@@ -227,16 +227,11 @@ def descend_symmetric(op: ops.DescendSymmetric, numbers: Numbers, codes: Fixed) 
 @rule(ops.LeafSum, heavy=True)
 def leaf_sum(op: ops.LeafSum, numbers: Numbers, leaves: Fixed) -> Fixed:
     """What leaves hold, in steps above a number of each tree: small positive integers. The offset has the rest."""
-    trees = leaf_ranges(leaves.op)
-    values = op.values.astype(np.float64)
-    values, step = leaf_steps(values, trees, numbers)
-    rounded = [[whole_steps(column / step) for column in values[part].T] for part in trees]
-    whole = np.concatenate([np.stack([steps for steps, _ in tree], axis=1) for tree in rounded])
-    least = np.array([[start for _, start in tree] for tree in rounded]) * step
-    most = np.stack([whole[part].max(0) for part in trees])
+    whole = whole_leaves(op, leaf_ranges(leaves.op), numbers)
     outputs = len(op.start)
     target = np.eye(outputs, dtype=np.int64)[op.output] if op.output is not None else None
-    high = most.sum(0) if target is None else target.T @ most[:, 0]
-    start = least.sum(0) if target is None else target.T.astype(np.float64) @ least[:, 0]
-    sums = ops.LeafSum(leaves.op, whole, np.zeros(outputs, np.int64), op.output)
-    return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, step), op.start.astype(np.float64) + start)
+    high = whole.most.sum(0) if target is None else target.T @ whole.most[:, 0]
+    start = whole.least.sum(0) if target is None else target.T.astype(np.float64) @ whole.least[:, 0]
+    sums = ops.LeafSum(leaves.op, whole.values, np.zeros(outputs, np.int64), op.output)
+    offset = op.start.astype(np.float64) + start
+    return Fixed(sums, np.zeros(outputs, np.int64), high, np.full(outputs, whole.step), offset)
