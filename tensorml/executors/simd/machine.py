@@ -50,19 +50,28 @@ class Block:
     buffers: tuple[Buffer, ...]
 
 
-Parameter = int | Place
+@dataclass(frozen=True)
+class Word:
+    """The address of a word of the instructions: that number of them all."""
+
+    number: int
+
+
+Parameter = int | Place | Word
 
 
 @dataclass(eq=False)
 class Assembler:
     """Instructions as they are added: words, which of them are places, and the units of these.
 
-    kept: arrays whose addresses are among the words. cost: the estimated time for a row, in nanoseconds.
+    linked: which are addresses of words. kept: arrays whose addresses are among the words. cost: the estimated time for
+    a row, in nanoseconds.
     """
 
     words: list[int] = field(default_factory=list)
     relocated: list[int] = field(default_factory=list)
     units: list[int] = field(default_factory=list)
+    linked: list[int] = field(default_factory=list)
     kept: list[Any] = field(default_factory=list)
     instructions: int = 0
     cost: float = 0.0
@@ -77,10 +86,20 @@ class Assembler:
             if isinstance(parameter, Place):
                 self.relocated.append(len(self.words))
                 self.units.append(parameter.unit)
-            self.words.append(parameter.offset if isinstance(parameter, Place) else int(parameter))
+                self.words.append(parameter.offset)
+            elif isinstance(parameter, Word):
+                self.linked.append(len(self.words))
+                self.words.append(8 * parameter.number)
+            else:
+                self.words.append(int(parameter))
         self.instructions += 1
         self.cost += cost
         return start + HEADER
+
+    @property
+    def next(self) -> int:
+        """The number of the word that the first parameter of the next instruction will be."""
+        return len(self.words) + HEADER
 
     def constant(self, array: np.ndarray) -> int:
         """The address of an array, whose copy begins at a multiple of 64."""
@@ -144,6 +163,7 @@ class Machine:
         self.words = np.array(assembler.words, np.int64)
         self.relocated = np.array(assembler.relocated, np.int64)
         self.units = np.array(assembler.units, np.int64)
+        self.linked = np.array(assembler.linked, np.int64)
         self.told = [outer.word + k for outer in self.inputs for k in range(3)] + [outer.word for outer in self.outputs]
         self.stock: list[Arena] = []
 
@@ -190,6 +210,7 @@ class Arena:
         self.words = aligned(machine.words)
         self.words[machine.relocated] += machine.units * machine.stride + address_of(self.memory)
         self.address, self.view = address_of(self.words), self.words.data  # a view that is set faster
+        self.words[machine.linked] += self.address
 
 
 def table(array: np.ndarray) -> np.ndarray:

@@ -9,12 +9,13 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 
 from tensorml.executors.simd.addresses import I32, I64, LLVM, SIZES, constant, intrinsic, load, pointer, store
 from tensorml.executors.simd.kernel import Kernel
-from tensorml.executors.simd.machine import Assembler, Block, Outer
+from tensorml.executors.simd.machine import Assembler, Block, Outer, Word
 from tensorml.graph import TensorType
 
 SIDES = {1: 16, 2: 16, 4: 16, 8: 8}  # elements that are turned together, by their size: a vector of up to 64 bytes
@@ -91,15 +92,17 @@ def write_square(typing: Any, to: Any, stride: Any, places: Any, row: Any, count
 
 
 @cache
-def reading(bits: str, size: int, side: int) -> Kernel:
+def reading(bits: str, size: int, side: int, inside: bool) -> Kernel:
     """Columns from an array of any strides. Parameters: address, strides of rows and columns, columns, places.
 
-    A square is read whole, so fewer columns than it has are read with the rows that follow, which must exist.
+    inside: of a block's rows in the machine's own memory, whose address is in the word that the first parameter points
+    to. A square is read whole, so fewer columns than it has are read with the rows that follow, which must exist.
     """
 
     def kernel(p: int, first: int, rows: int) -> int:
         row, column, columns = load(p, 1, "int64"), load(p, 2, "int64"), load(p, 3, "int64")
-        begin, whole = load(p, 0, "int64") + first * row, 0
+        begin, whole = load(p, 0, "int64"), 0
+        begin = load(begin, 0, "int64") if inside else begin + first * row
         together, beyond = (side, columns - side) if columns > side else (columns, 0)
         if column == size and (columns >= side or (row >= columns * size and columns > 1)):
             whole = rows // side * side
@@ -122,34 +125,39 @@ def reading(bits: str, size: int, side: int) -> Kernel:
     return Kernel(kernel)
 
 
-@cache
-def writing(bits: str, size: int, side: int) -> Kernel:
-    """Columns to an array in row-major order. Parameters: address, columns, places.
+@njit(error_model="numpy", forceinline=True)
+def turn_back(places, columns, out, rows, bits, size, side):
+    """Write columns, whose addresses lie at `places`, as rows that follow each other.
 
     A row of fewer columns than a square has is written with a part of those that follow, but for the last ones.
     """
+    row, whole = columns * size, 0
+    together, beyond = (side, columns - side) if columns > side else (columns, 0)
+    if columns > 1:
+        whole = rows // side * side
+        if columns < side and whole > 0:
+            whole -= side
+        for r in range(0, whole, side):
+            for c in range(0, columns - side, side):
+                write_square(out + r * row + c * size, row, places + 8 * c, r, side, bits)
+            write_square(out + r * row + beyond * size, row, places + 8 * beyond, r, together, bits)
+    for c in range(columns):
+        place = load(places, c, "int64")
+        if columns == 1:
+            for r in range(rows):
+                store(out, r, load(place, r, bits), bits)
+        else:
+            for r in range(whole, rows):
+                store(out, r * columns + c, load(place, r, bits), bits)
+
+
+@cache
+def writing(bits: str, size: int, side: int) -> Kernel:
+    """Columns to an array in row-major order. Parameters: address, columns, places."""
 
     def kernel(p: int, first: int, rows: int) -> int:
         columns = load(p, 1, "int64")
-        row = columns * size
-        begin, whole = load(p, 0, "int64") + first * row, 0
-        together, beyond = (side, columns - side) if columns > side else (columns, 0)
-        if columns > 1:
-            whole = rows // side * side
-            if columns < side and whole > 0:
-                whole -= side
-            for r in range(0, whole, side):
-                for c in range(0, columns - side, side):
-                    write_square(begin + r * row + c * size, row, p + 16 + 8 * c, r, side, bits)
-                write_square(begin + r * row + beyond * size, row, p + 16 + 8 * beyond, r, together, bits)
-        for c in range(columns):
-            place = load(p, 2 + c, "int64")
-            if columns == 1:
-                for r in range(rows):
-                    store(begin, r, load(place, r, bits), bits)
-            else:
-                for r in range(whole, rows):
-                    store(begin, r * columns + c, load(place, r, bits), bits)
+        turn_back(p + 16, columns, load(p, 0, "int64") + first * columns * size, rows, bits, size, side)
         return 0
 
     return Kernel(kernel)
@@ -159,9 +167,17 @@ def read_input(assembler: Assembler, name: str, kind: TensorType) -> tuple[Block
     """An input as a block."""
     block = assembler.allocate(math.prod(map(int, kind.shape[1:])), kind.dtype)
     size = kind.dtype.itemsize
-    kernel = reading(OF_SIZE[size], size, SIDES[size])
+    kernel = reading(OF_SIZE[size], size, SIDES[size], False)
     word = assembler.add(kernel, 0, 0, 0, len(block.columns), *block.columns, cost=0.2 * len(block.columns))
     return block, Outer(name, word, kind.dtype)
+
+
+def read_rows(assembler: Assembler, place: Word, columns: int, dtype: np.dtype) -> Block:
+    """A value in rows, whose address is in a word, as a block."""
+    block, size = assembler.allocate(columns, dtype), dtype.itemsize
+    kernel = reading(OF_SIZE[size], size, SIDES[size], True)
+    assembler.add(kernel, place, columns * size, size, columns, *block.columns, cost=0.2 * columns)
+    return block
 
 
 def write_output(assembler: Assembler, name: str, kind: TensorType, block: Block) -> Outer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from tensorml.executors.base import Executor, Program
 from tensorml.executors.simd.families import handles, rules
-from tensorml.executors.simd.machine import Assembler, Block, Buffer, Machine, Outer
+from tensorml.executors.simd.layout import layout, reads
+from tensorml.executors.simd.machine import Assembler, Block, Buffer, Machine, Outer, Word
 from tensorml.executors.simd.outside import read_input, write_output
-from tensorml.executors.simd.rules import own_operands
-from tensorml.executors.simd.straight import straight_product, way_to_rows
+from tensorml.executors.simd.rows import Rows, copy, enter, output, row_rules, turned, width
 from tensorml.executors.simd.threads import cores
 from tensorml.executors.torch.program import TorchExecutor
 from tensorml.executors.torch.program import rules as torch_rules
@@ -121,11 +121,6 @@ class Part:
         return Lowering(self).machine(threads)
 
 
-def reads(op: Op) -> tuple[Op, ...]:
-    """The operators whose values this one is computed from."""
-    return rules[type(op)].reads(op) if handles(op) else own_operands(op)
-
-
 def partition(graph: Graph) -> list[Part]:
     """The graph in parts, in the order in which they can run. A part reads earlier ones only."""
     order = topological(graph.outputs.values(), reads)
@@ -168,82 +163,126 @@ def torch_step(executor: TorchExecutor, part: Part) -> Step:
 
 
 class Lowering:
-    """A part on its way to instructions: the blocks of its values, and who still reads their memory."""
+    """A part on its way to instructions: the values that there are, in columns, in rows or both, and who still reads
+
+    their memory.
+    """
 
     def __init__(self, part: Part):
         self.part = part
         self.assembler = Assembler()
+        self.layout = layout(part.order, part.given, part.made.values())
         self.blocks: dict[Op, Block] = {}
+        self.rows: dict[Op, Rows] = {}
         self.readers: dict[Op, int] = {}
         self.tenants: dict[Buffer, int] = {}
+        inside = set(part.order) - self.layout.rows
+        self.by_rows: set[Op] = {op for op in part.made.values() if op not in inside}
+        self.by_columns: set[Op] = set(part.made.values()) - self.by_rows
         for op in part.order:
-            for source in reads(op):
+            if op in self.layout.skipped:
+                continue
+            (self.by_rows if op in self.layout.rows else self.by_columns).update(self.layout.sources(op))
+            for source in self.layout.sources(op):
                 self.readers[source] = self.readers.get(source, 0) + 1
         for op in part.made.values():
             self.readers[op] = self.readers.get(op, 0) + 1
-        self.straight = {op: self.way(op) for op in part.order if self.way(op)}
-        self.passed = {op for way in self.straight.values() for op in way}
-
-    def way(self, op: Op) -> tuple[Op, ...]:
-        """The operators up to the rows that a product reads where they lie, if nothing else reads these."""
-        way = way_to_rows(op)
-        alone = way and way[-1] in self.part.given and all(self.readers[passed] == 1 for passed in way)
-        return way if alone else ()
+        self.inputs: list[Outer] = []
+        self.outputs: list[Outer] = []
 
     def machine(self, threads: int) -> Machine:
         """All instructions: inputs before their first reader, outputs as soon as they are there."""
-        inputs, outputs = [], []
         wanted: dict[Op, list[str]] = {}
         for name, op in self.part.made.items():
             wanted.setdefault(op, []).append(name)
         given = [op for op in self.part.given if not isinstance(op, Const)]
         given += [op for op in wanted if isinstance(op, Input) and op not in given]
         for op in (*given, *self.part.order):
-            if op in self.passed:
+            if op in self.layout.skipped:
                 continue
-            if op in given or op in self.straight:
-                block, outer = self.entered(op)
-                inputs.append(outer)
-                self.keep(op, block)
+            names = wanted.get(op, [])
+            if op in given:
+                self.entered(op)
+            elif op in self.layout.rows:
+                names = self.computed_in_rows(op, names)
             else:
-                block = self.computed(op)
-            for name in wanted.get(op, ()):
-                outputs.append(write_output(self.assembler, name, op.type, block))
-                self.read(op)
-        return Machine(self.assembler, inputs, outputs, threads)
+                self.computed(op)
+            for name in names:
+                self.written(op, name)
+        return Machine(self.assembler, self.inputs, self.outputs, threads)
 
-    def entered(self, op: Op) -> tuple[Block, Outer]:
-        """What reads the caller's rows: an input, or a product of one."""
-        rows = self.straight[op][-1] if op in self.straight else op
-        name = self.part.given.get(rows) or rows.name  # pyright: ignore[reportAttributeAccessIssue]
-        if rows is op:
-            return read_input(self.assembler, name, op.type)
-        return straight_product(self.assembler, op, name, rows.dtype)
+    def entered(self, op: Op) -> None:
+        """Read what the caller gives, or another part, as it is read here."""
+        name = self.part.given.get(op) or op.name  # pyright: ignore[reportAttributeAccessIssue]
+        if op in self.by_rows:
+            self.rows[op], outer = enter(self.assembler, name, op.type)
+            self.inputs.append(outer)
+        if op in self.by_columns:
+            self.blocks[op], outer = read_input(self.assembler, name, op.type)
+            self.inputs.append(outer)
+        self.keep(op)
 
-    def computed(self, op: Op) -> Block:
-        """An operator's value, by its rule."""
+    def computed(self, op: Op) -> None:
+        """An operator's value in columns, by its rule."""
         sources = reads(op)
-        self.keep(op, rules[type(op)].emit(self.assembler, op, *(self.operand(source) for source in sources)))
+        found = (source if isinstance(source, Const) else self.blocks[source] for source in sources)
+        self.blocks[op] = rules[type(op)].emit(self.assembler, op, *found)
+        self.keep(op)
         for source in sources:
             self.read(source)
-        return self.blocks[op]
 
-    def operand(self, op: Op) -> Block | Const:
-        """What a rule is given for an operand."""
-        return op if isinstance(op, Const) else self.blocks[op]
+    def computed_in_rows(self, op: Op, names: list[str]) -> list[str]:
+        """An operator's value in rows. Result: those of the names that it is wanted by that are not written yet."""
+        rule, sources = row_rules[type(op)], self.layout.sources(op)
+        operands = [source if isinstance(source, Const) else self.rows[source] for source in sources]
+        if op in self.layout.doubts:
+            operands[0] = replace(operands[0], doubt=operands.pop())
+        if rule.passes:
+            if op not in self.layout.doubts.values():
+                rule.emit(self.assembler, op, *operands)
+            self.rows[op] = replace(operands[0], columns=width(op.type))
+        elif len(names) == self.readers[op] == 1:
+            word = rule.emit(self.assembler, op, (0, width(op.type) * op.dtype.itemsize), *operands)
+            self.outputs.append(output(names[0], word, op.type))
+            names = []
+        else:
+            buffer = self.assembler.reserve(width(op.type) * op.dtype.itemsize)
+            word = rule.emit(self.assembler, op, (self.assembler.place(buffer), 0), *operands)
+            self.rows[op] = Rows(Word(word), width(op.type), op.dtype, (buffer,), inside=True)
+        if op in self.by_columns:
+            self.blocks[op] = turned(self.assembler, self.rows[op])
+        self.keep(op)
+        for source in sources:
+            self.read(source)
+        return names
 
-    def keep(self, op: Op, block: Block) -> None:
-        """Note where a value is."""
-        self.blocks[op] = block
-        for buffer in block.buffers:
-            self.tenants[buffer] = self.tenants.get(buffer, 0) + 1
+    def written(self, op: Op, name: str) -> None:
+        """Write an output."""
+        if op in self.rows:
+            self.outputs.append(copy(self.assembler, self.rows[op], name, op.type))
+        else:
+            self.outputs.append(write_output(self.assembler, name, op.type, self.blocks[op]))
+        self.read(op)
+
+    def values(self, op: Op) -> list[Block | Rows]:
+        """What there is of an operator."""
+        return [values[op] for values in (self.blocks, self.rows) if op in values]
+
+    def keep(self, op: Op) -> None:
+        """Note whose memory is read."""
+        for value in self.values(op):
+            for buffer in value.buffers:
+                self.tenants[buffer] = self.tenants.get(buffer, 0) + 1
 
     def read(self, op: Op) -> None:
         """Count one reader less; memory without a tenant is free."""
         self.readers[op] -= 1
         if self.readers[op] or isinstance(op, Const):
             return
-        for buffer in self.blocks.pop(op).buffers:
-            self.tenants[buffer] -= 1
-            if not self.tenants[buffer]:
-                self.assembler.release(buffer)
+        for value in self.values(op):
+            for buffer in value.buffers:
+                self.tenants[buffer] -= 1
+                if not self.tenants[buffer]:
+                    self.assembler.release(buffer)
+        self.blocks.pop(op, None)
+        self.rows.pop(op, None)

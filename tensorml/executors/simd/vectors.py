@@ -33,11 +33,11 @@ LOG2_E = math.log2(math.e)
 
 
 class Lanes:
-    """A way to write instructions on vectors of one dtype, "float32" or "float64"."""
+    """A way to write instructions on vectors of one dtype, "float32" or "float64". width: their bytes."""
 
-    def __init__(self, context: Any, b: ir.IRBuilder, name: str):
+    def __init__(self, context: Any, b: ir.IRBuilder, name: str, width: int = 64):
         self.b, self.name, self.wide = b, name, has_avx512(context)
-        self.element, self.size, self.count = LLVM[name], SIZES[name], 64 // SIZES[name]
+        self.element, self.size, self.count = LLVM[name], SIZES[name], width // SIZES[name]
         self.vector = ir.VectorType(self.element, self.count)
         self.whole = ir.VectorType(ir.IntType(8 * self.size), self.count)
 
