@@ -69,7 +69,7 @@ def layout(order: Sequence[Op], given: Collection[Op], made: Collection[Op]) -> 
         before, rows = rows, {op for op in rows if stays(op, rows, given, readers)}
     products = [op for op in rows if isinstance(op, ops.MatMul)]
     skipped = {op.x for op in products if widens(op.x) and op.x in rows and readers.alone(op.x)}
-    doubts = {op: check for op in products if (check := doubted(op, rows, readers))}
+    doubts: dict[Op, Op] = {op: check for op in products if (check := doubted(op, rows, readers))}
     return Layout(frozenset(rows), frozenset(skipped), doubts)
 
 

@@ -240,7 +240,7 @@ class Lowering:
         if rule.passes:
             if op not in self.layout.doubts.values():
                 rule.emit(self.assembler, op, *operands)
-            self.rows[op] = replace(operands[0], columns=width(op.type))
+            self.rows[op] = self.rows[sources[0]]
         elif len(names) == self.readers[op] == 1:
             word = rule.emit(self.assembler, op, (0, width(op.type) * op.dtype.itemsize), *operands)
             self.outputs.append(output(names[0], word, op.type))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +54,13 @@ class RowRule:
     `emit` writes nothing. turns: whether an operator is worth it even if its result is turned to columns then.
     """
 
-    emit: Callable[..., int]
+    emit: Callable[..., Any]
     accepts: Callable[[Op], bool]
     turns: Callable[[Op], bool]
     passes: bool
 
 
-Emit = Callable[..., int]
+Emit = Callable[..., Any]
 
 row_rules: dict[type[Op], RowRule] = {}
 

@@ -40,7 +40,7 @@ def joined(b: ir.IRBuilder, vectors: Sequence[Any], each: int) -> list[Any]:
 def again(v: Lanes, address: Any, source: str, each: int) -> Any:
     """So many numbers of the dtype `source`, again and again in all lanes."""
     short = ir.VectorType(LLVM[source], each)
-    found = v.b.load(v.b.inttoptr(address, short.as_pointer()), align=SIZES[source])
+    found: Any = v.b.load(v.b.inttoptr(address, short.as_pointer()), align=SIZES[source])
     found = found if source == v.name else v.b.fpext(found, ir.VectorType(v.element, each))
     lanes = ir.Constant(ir.VectorType(I32, v.count), [k % each for k in range(v.count)])
     return v.b.shuffle_vector(found, ir.Constant(found.type, ir.Undefined), lanes)
