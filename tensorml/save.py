@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from tensorml import ops
 from tensorml.convert import make_executor
 from tensorml.converter import Description
 from tensorml.errors import ArtifactError, InputError, UnsupportedModelError
-from tensorml.executors.base import Executor
+from tensorml.executors.base import Executor, Outcome, Setting
 from tensorml.frames import Schema
 from tensorml.graph import Graph, Op, TensorType
-from tensorml.model import Source, TensorModel
+from tensorml.model import Source, TensorModel, parse
 from tensorml.programs import GraphPrograms, host_columns
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def save(model: TensorModel, path: Path) -> None:
     Raises ValueError for another suffix, UnsupportedModelError if the model cannot be written in this format.
     """
     if not path.suffix:
-        model.executor.project(model.program(model.methods[0]), path, about(model))
+        model.executor.project(model.program(model.methods[0]), path, setting(model))
         return
     if path.suffix not in SUFFIXES:
         raise ValueError(f"cannot write {path.suffix}: use {' or '.join(SUFFIXES)}, or a folder for a circuit")
@@ -69,6 +69,36 @@ def about(model: TensorModel) -> str:
         f"The core of `{model.methods[0]}` of a {source.name} ({source.library} {source.version}), by tensorml "
         f"{tensorml.__version__}. The host computes what comes before and after it."
     )
+
+
+def setting(model: TensorModel) -> Setting:
+    """What a project says of the model."""
+    programs = model.programs
+    if not isinstance(programs, GraphPrograms):
+        return Setting(about(model))
+    schema, graph = next(iter(programs.graphs.items()))
+    first = graph.select(*(name for name in graph.outputs if parse(name)[0] == model.methods[0]))
+    outcomes = {
+        name: Outcome(
+            partial(programs.program, schema, (name,)),
+            decoding.classes,
+            "a sparse matrix" if decoding.sparse or decoding.paths is not None else "",
+        )
+        for name, decoding in programs.outputs(schema).items()
+    }
+    return Setting(about(model), column_names(schema, first, model.description), outcomes)
+
+
+def column_names(schema: Schema, graph: Graph, description: Description) -> dict[str, list[str]]:
+    """What the columns of each input of a graph's program are called."""
+    given = schema.names or description.feature_names or ()
+    named = [f"column {i}, {name!r}" for i, name in enumerate(given)]
+    names = named if len(named) == len(schema.dtypes) else [f"column {i}" for i in range(len(schema.dtypes))]
+    found = {name: [names[i] for i in members] for name, (_, members) in schema.groups().items()}
+    for name, op in host_columns(graph).items():
+        read = [column for source in Graph({"": op}).inputs for column in found[source]]
+        found[name] = [f"what the host makes of {' and '.join(read)}"] * op.columns
+    return found
 
 
 def load(path: str | Path, *, executor: str | Executor = "auto", device: str | None = None) -> TensorModel:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -68,6 +68,31 @@ def apart(value: Array, inputs: Iterable[Array]) -> Array:
     return value.clone() if any(x.untyped_storage().data_ptr() == storage for x in tensors) else value
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """An output of a model, for its project. program: compiles what computes it, or raises UnsupportedOperatorError.
+
+    labels: those that its numbers are positions of, one array, or one for each column. container: what it is returned
+    in that holds other numbers than the program gives, in words.
+    """
+
+    program: Callable[[], Any]
+    labels: Sequence[np.ndarray] = ()
+    container: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a project says of the model around its program.
+
+    about: a paragraph for its reader. columns: what the columns of each input are called. outcomes: by output.
+    """
+
+    about: str
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+
+
 def empty_rows(like: Array, rows: int) -> Array:
     """An uninitialised array or tensor of `rows` rows, otherwise of the shape, dtype and device of `like`."""
     shape = (rows, *like.shape[1:])
@@ -111,7 +136,7 @@ class Executor(ABC):
         """What a compiled program takes of a device. Raises ValueError: only circuits have one."""
         raise ValueError(f"the executor '{self.name}' reports nothing: convert with executor='fpga'")
 
-    def project(self, program: Any, folder: Path, about: str) -> None:
+    def project(self, program: Any, folder: Path, setting: Setting) -> None:
         """Write a compiled program as a folder. Raises ValueError: only circuits have one."""
         raise ValueError(f"cannot write {folder}: a folder holds a circuit, so convert with executor='fpga'")
 

@@ -10,17 +10,26 @@ from typing import Any
 import numpy as np
 
 from tensorml import ops
+from tensorml.errors import UnsupportedOperatorError
+from tensorml.executors.base import Outcome, Setting
+from tensorml.executors.fpga.decode import alike, decoder
 from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import Fixed
+from tensorml.executors.fpga.formats import Format
 from tensorml.executors.fpga.patterns import FloatBits
-from tensorml.executors.fpga.program import Core
-from tensorml.executors.fpga.project import Format, write_project
+from tensorml.executors.fpga.program import Core, core_of
+from tensorml.executors.fpga.project import refuse_foreign, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
-from tensorml.executors.fpga.split import Entrance
+from tensorml.executors.fpga.split import Entrance, Split
+from tensorml.executors.fpga.synthesis import kept_area, kept_timing
 from tensorml.executors.fpga.walkers import area
 from tensorml.graph import Input, Op
 
 GOLDEN = 256  # rows of a test bench
+FAMILIES = ("ecp5", "xc7")  # whose figures are in a project
+
+Columns = Mapping[str, Sequence[str]]  # what the columns of each input are called
+NO_NAMES: Columns = {}
 
 
 def report(core: Core, *, fast: bool = False, **options: Any) -> Report:
@@ -47,16 +56,55 @@ def accuracy(core: Core) -> Accuracy:
     return Accuracy(loss.error, loss.relative, loss.rows, bits, changed)
 
 
-def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, about: str) -> None:
+def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, setting: Setting) -> None:
     """Write the circuit's project.
 
     inputs: calibration rows, of which some become the test bench's; without them, and beside them, random fields.
     """
+    refuse_foreign(folder)
     rows = golden_rows(core, inputs)
     golden = rows, core.simulator.run(rows)
-    formats = input_formats(core), output_formats(core)
-    encode = encoder(core.split, core.circuit.name, core.policy.outside == "refuse")
-    write_project(core.circuit, folder, golden, formats, report(core, fast=True), about, encode)
+    formats = input_formats(core, setting.columns), output_formats(core)
+    code = (
+        encoder(core.split, core.circuit.name, core.policy.outside == "refuse", setting.columns),
+        decoder(served(core, setting.outcomes), core.circuit.name),
+    )
+    write_project(core.circuit, folder, golden, formats, figures(core), setting.about, *code)
+
+
+def figures(core: Core) -> Report:
+    """What the tools have said of the circuit, if `report` has asked them before, else the estimate."""
+    if any(kept_area(core.circuit, family) is None for family in FAMILIES):
+        return report(core, fast=True)
+    found = report(core, families=FAMILIES, placed=kept_timing(core.circuit) is not None)
+    # The bitstream is in the cache of this machine, of which the project knows nothing.
+    return replace(found, timing=found.timing and replace(found.timing, bitstream=None))
+
+
+def served(core: Core, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[Split | str, Outcome]]:
+    """The parts of each output that the circuit serves, or why it does not."""
+    found: dict[str, tuple[Split | str, Outcome]] = {}
+    for name, outcome in outcomes.items():
+        try:
+            other = core_of(outcome.program())
+        except UnsupportedOperatorError:
+            found[name] = "there is no circuit for it", outcome
+        else:
+            found[name] = other.split if same_circuit(core, other) else "it has a circuit of its own", outcome
+    return found
+
+
+def same_circuit(core: Core, other: Core) -> bool:
+    """Whether the circuits of two outputs are one, with the same rows."""
+    ranges = [
+        [(e.fixed.low.tolist(), e.fixed.high.tolist()) for e in c.split.entrances.values()] for c in (core, other)
+    ]
+    return (
+        core.walkers == other.walkers
+        and ranges[0] == ranges[1]
+        and alike(core.split.before, other.split.before)
+        and alike(core.split.circuit, other.split.circuit)
+    )
 
 
 def golden_rows(core: Core, inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
@@ -71,66 +119,74 @@ def golden_rows(core: Core, inputs: Mapping[str, np.ndarray] | None) -> np.ndarr
     return np.concatenate(parts)
 
 
-def input_formats(core: Core) -> Sequence[Format]:
-    """What the fields of a row stand for."""
-    return [form for entrance in core.split.entrances.values() for form in formats_of_entrance(entrance)]
+def input_formats(core: Core, columns: Columns = NO_NAMES) -> Sequence[Format]:
+    """What the fields of a row stand for. columns: what the columns of each input are called."""
+    return [
+        form for op, entrance in core.split.entrances.items() for form in formats_of_entrance(op, entrance, columns)
+    ]
 
 
-def formats_of_entrance(entrance: Entrance) -> Sequence[Format]:
+def formats_of_entrance(op: Op, entrance: Entrance, columns: Columns) -> Sequence[Format]:
     """What the columns of a value stand for that the host passes in."""
     if not entrance.fixed.integers:
-        return formats_of(entrance.fixed, "input")
-    return [Format(meaning=text) for text in meanings(entrance.before)]
+        return formats_of(entrance.fixed, places(op, columns))
+    return [Format(meaning=text) for text in meanings(entrance.before, columns)]
 
 
-def meanings(op: Op) -> list[str]:
+def meanings(op: Op, columns: Columns) -> list[str]:
     """What the integers of each column say."""
     match op:
         case ops.Cast() | ops.Finite() | ops.Require():
-            return meanings(op.operands[0])
+            return meanings(op.operands[0], columns)
         case ops.Columns():
-            found = meanings(op.x)
+            found = meanings(op.x, columns)
             return [found[i] for i in op.indices]
         case ops.Concat():
-            return [text for part in op.parts for text in meanings(part)]
+            return [text for part in op.parts for text in meanings(part, columns)]
         case ops.Rank():
-            names, counts = places(op.x), np.diff(op.offsets)
+            names, counts = places(op.x, columns), np.diff(op.offsets)
             return [
                 f"how many of {n} thresholds {names[c]} has reached" for n, c in zip(counts, op.source, strict=True)
             ]
         case ops.Lookup():
-            names = places(op.x)
+            names = places(op.x, columns)
             return [f"the code of the category in {names[c]}" for c in op.source]
         case FloatBits():
-            return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x)]
+            return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x, columns)]
     return [f"integer {i}" for i in range(op.columns)]
 
 
-def places(op: Op) -> list[str]:
+def places(op: Op, columns: Columns = NO_NAMES) -> list[str]:
     """The columns of the model's input that the columns of a value are."""
     match op:
         case Input():
-            return [f"column {i}" if op.name == "x" else f"{op.name}[{i}]" for i in range(op.columns)]
+            unnamed = (f"column {i}" if op.name == "x" else f"{op.name}[{i}]" for i in range(op.columns))
+            return list(columns.get(op.name) or unnamed)
         case ops.Concat():
-            return [name for part in op.parts for name in places(part)]
+            return [name for part in op.parts for name in places(part, columns)]
         case ops.Cast() | ops.Finite() | ops.Require():
-            return places(op.operands[0])
+            return places(op.operands[0], columns)
         case ops.Columns():
-            found = places(op.x)
+            found = places(op.x, columns)
             return [found[i] for i in op.indices]
     return [f"computed column {i}" for i in range(op.columns)]
 
 
 def output_formats(core: Core) -> Sequence[Format]:
     """What the fields of a result stand for."""
-    return [form for fixed in core.split.exits.values() for form in formats_of(fixed, "result")]
+    return [form for fixed in core.split.exits.values() for form in formats_of(fixed, results(fixed))]
 
 
-def formats_of(fixed: Fixed, kind: str) -> Sequence[Format]:
-    """What the columns of a value stand for."""
+def results(fixed: Fixed) -> list[str]:
+    """What the columns of a result are called."""
+    return [f"result {column}" for column in range(len(fixed.low))]
+
+
+def formats_of(fixed: Fixed, names: Sequence[str]) -> Sequence[Format]:
+    """What the columns of a value stand for, which have these names."""
     if fixed.integers:
         return [Format(meaning="the number of a leaf") for _ in fixed.low]
     return [
-        Format(float(step), float(offset), f"{kind} {column}")
-        for column, (step, offset) in enumerate(zip(fixed.step, fixed.offset, strict=True))
+        Format(float(step), float(offset), name)
+        for name, step, offset in zip(names, fixed.step, fixed.offset, strict=True)
     ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.errors import InputError, UnsupportedOperatorError
-from tensorml.executors.base import Executor, Program
+from tensorml.executors.base import Executor, Program, Setting
 from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, Values, fit, smallest
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
@@ -118,12 +118,12 @@ class FpgaExecutor(Executor):
 
         return report(core_of(program), **options)
 
-    def project(self, program: Any, folder: Path, about: str) -> None:
+    def project(self, program: Any, folder: Path, setting: Setting) -> None:
         """Write a program's circuit as a project: see `project.write_project`."""
         from tensorml.executors.fpga.handover import save
 
         core = core_of(program)
-        save(core, folder, self.rows(core.split.source), about)
+        save(core, folder, self.rows(core.split.source), setting)
 
     def fitted(self, graph: Graph, seen: Values | None = None) -> tuple[Split, Loss]:
         """The graph in fixed point. Raises TooLarge for what does not fit the device, before bits are looked for.

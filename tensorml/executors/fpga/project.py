@@ -8,7 +8,6 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -17,38 +16,23 @@ import numpy as np
 
 from tensorml.errors import ArtifactError
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.decode import Decoder
 from tensorml.executors.fpga.encode import Encoder
+from tensorml.executors.fpga.formats import Format, Formats, byte_count, header_fields
+from tensorml.executors.fpga.readme import Page
 from tensorml.executors.fpga.simulate import pack
 
 if TYPE_CHECKING:
     from tensorml.executors.fpga.report import Report
-    from tensorml.report import Table
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKER = "tensorml.json"
 VERSION = 1
 BUILT = ("build", "__pycache__")  # folders that `make` and Python leave in a project
 AXIS_LATENCY = 2  # cycles beyond the circuit's: into the memory, and onto the port
-ENCODE_FILE = "| `include/{}_encode.h` | in C, how values become rows |\n"
 CLOCK = 100.0  # MHz, where no tool has said what is possible
+BENCH = ("golden.py", "run.py", "test_core.py", "test_wrapper.py")
 
-
-@dataclass(frozen=True)
-class Format:
-    """What the integers of a field stand for: q for q * step + zero. meaning: in words, for people."""
-
-    step: float = 1.0
-    zero: float = 0.0
-    meaning: str = ""
-
-    @property
-    def fraction_bits(self) -> int | None:
-        """Where the binary point is, if the step is a power of two; at least 0."""
-        mantissa, exponent = math.frexp(self.step)
-        return 1 - exponent if mantissa == 0.5 and self.zero == 0 and exponent <= 1 else None
-
-
-Formats = tuple[Sequence[Format], Sequence[Format]]  # of the fields of a row, and of a result
 Rows = tuple[np.ndarray, np.ndarray]  # int64 [N, fields], and the results that they give, int64 [N, result fields]
 
 
@@ -60,19 +44,21 @@ def write_project(
     report: Report | None = None,
     about: str = "",
     encoder: Encoder | None = None,
+    decoder: Decoder | None = None,
 ) -> None:
     """Write the project of a circuit: all of it or nothing.
 
     golden: rows for the test bench. formats: what the fields mean; without them, the integers themselves. report: the
     figures that are in the README, and the clock of the constraints. about: a paragraph that says what is computed.
-    encoder: how values become rows, in C.
+    encoder, decoder: how values become rows and what becomes of results, in C.
     Raises ArtifactError if the folder holds what this function has not written, FileNotFoundError without its parent.
     """
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"no such directory: {folder.parent}")
     refuse_foreign(folder)
     formats = formats or ([Format()] * len(circuit.inputs), [Format()] * len(circuit.outputs))
-    files = contents(circuit, golden, formats, report, about, encoder or Encoder())
+    page = Page(circuit, formats, report, about, encoder or Encoder(), decoder or Decoder())
+    files = contents(page, golden)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as part:
         new, old = Path(part) / "new", Path(part) / "old"
         for name, text in files.items():
@@ -128,29 +114,29 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def contents(
-    circuit: Circuit, golden: Rows, formats: Formats, report: Report | None, about: str, encoder: Encoder
-) -> dict[str, str]:
+def contents(page: Page, golden: Rows) -> dict[str, str]:
     """The files of a project, by name."""
-    name, mhz = circuit.name, math.floor(report.fmax) if report and report.fmax else CLOCK
+    circuit, name = page.circuit, page.circuit.name
     sizes = wrapper_sizes(circuit) | {"name": name, "NAME": name.upper(), "guard": f"{name.upper()}_H"}
+    mhz = math.floor(page.report.fmax) if page.report and page.report.fmax else CLOCK
     sizes |= {"mhz": f"{mhz:.1f}", "period": f"{1000 / mhz:.3f}", "golden": len(golden[0])}
+    code = {"encode": page.encoder.gaps, "decode": page.decoder.gaps}
     files = {
         f"rtl/{name}.v": circuit.verilog,
         f"rtl/{name}_axis.v": filled("axis.v", sizes),
         **{f"rtl/{image}": text for image, text in circuit.images.items()},
-        f"include/{name}.h": filled("header.h", sizes | header_fields(circuit, formats)),
-        **({f"include/{name}_encode.h": filled("encode.h", sizes | encoder.gaps)} if encoder.gaps else {}),
+        f"include/{name}.h": filled("header.h", sizes | header_fields(circuit, page.formats)),
+        **{f"include/{name}_{part}.h": filled(f"{part}.h", sizes | gaps) for part, gaps in code.items() if gaps},
         f"constraints/{name}.lpf": filled("constraints.lpf", sizes),
         f"constraints/{name}.xdc": filled("constraints.xdc", sizes),
-        "Makefile": template("Makefile"),
-        "README.md": filled("README.md", sizes | readme_parts(circuit, formats, report, about, encoder)),
+        "Makefile": filled("Makefile", sizes),
+        "README.md": filled("README.md", sizes | page.parts),
         "sim/golden_in.hex": hexadecimal(golden[0], circuit.inputs),
         "sim/golden_out.hex": hexadecimal(golden[1], circuit.outputs),
-        **{f"sim/{bench}": template(bench) for bench in ("golden.py", "run.py", "test_core.py", "test_wrapper.py")},
+        **{f"sim/{bench}": template(bench) for bench in BENCH},
     }
-    facts = describe(circuit, formats) | {"files": {path: digest(text.encode()) for path, text in files.items()}}
-    return files | {MARKER: json.dumps(facts, indent=1) + "\n"}
+    facts = page.facts | {"files": {path: digest(text.encode()) for path, text in files.items()}}
+    return files | {MARKER: json.dumps({"format": VERSION} | facts, indent=1) + "\n"}
 
 
 def template(name: str) -> str:
@@ -179,6 +165,8 @@ def wrapper_sizes(circuit: Circuit) -> dict[str, Any]:
         "out_width": circuit.out_width,
         "in_bytes": in_bytes,
         "out_bytes": out_bytes,
+        "in_bytes_text": f"{in_bytes} byte{'s' if in_bytes > 1 else ''}",
+        "out_bytes_text": f"{out_bytes} byte{'s' if out_bytes > 1 else ''}",
         "in_high": 8 * in_bytes - 1,
         "out_high": 8 * out_bytes - 1,
         "in_row_high": circuit.in_width - 1,
@@ -192,126 +180,8 @@ def wrapper_sizes(circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def byte_count(bits: int) -> int:
-    """The bytes that hold so many bits."""
-    return -(-bits // 8)
-
-
 def hexadecimal(rows: np.ndarray, fields: Sequence[Field]) -> str:
     """Rows as numbers, one a line, the first field in the lowest bits. Raises InputError if one does not fit."""
     digits = -(-sum(field.width for field in fields) // 4)
     lines = (row[::-1].tobytes().hex()[-digits:] for row in pack(rows, fields).astype(">u4"))
     return "".join(f"{line}\n" for line in lines)
-
-
-def offsets(fields: Sequence[Field]) -> list[int]:
-    """The bit where each field begins."""
-    return [sum(field.width for field in fields[:i]) for i in range(len(fields))]
-
-
-def header_fields(circuit: Circuit, formats: Formats) -> dict[str, str]:
-    """The initialisers of the tables in the C header."""
-
-    def lines(fields: Sequence[Field], formats: Sequence[Format]) -> str:
-        return "\n".join(
-            f"    {{{json.dumps(field.name)}, {offset}, {field.width}, {int(field.signed)}, {fraction(form)}, "
-            f"{float(form.step)!r}, {float(form.zero)!r}}},"
-            for field, form, offset in zip(fields, formats, offsets(fields), strict=True)
-        )
-
-    def fraction(form: Format) -> int:
-        return -1 if form.fraction_bits is None else form.fraction_bits
-
-    return {"input_fields": lines(circuit.inputs, formats[0]), "output_fields": lines(circuit.outputs, formats[1])}
-
-
-def readme_parts(
-    circuit: Circuit, formats: Formats, report: Report | None, about: str, encoder: Encoder
-) -> dict[str, str]:
-    """What is in the README beside the sizes."""
-    return {
-        "about": about or "A circuit that tensorml made of a fitted model.",
-        "every": "each cycle" if circuit.interval == 1 else f"every {circuit.interval} cycles",
-        "figures": figures(report.table) if report else "",
-        "input_table": format_table(circuit.inputs, formats[0]),
-        "output_table": format_table(circuit.outputs, formats[1]),
-        "encoding": encoding(circuit.name, encoder),
-        "encode_file": ENCODE_FILE.format(circuit.name) if encoder.gaps else "",
-        "memory_files": "| `rtl/*.hex` | what is in its memories, for `$readmemh` |\n" if circuit.images else "",
-    }
-
-
-def encoding(name: str, encoder: Encoder) -> str:
-    """How values become rows, in words."""
-    if encoder.gaps is None and not encoder.reason:
-        return ""
-    if encoder.gaps is None:
-        return (
-            f"There is no function in C that makes a row of values: it would have to repeat {encoder.reason} bit for "
-            "bit, which depends on the compiler. tensorml does that, in Python."
-        )
-    text = (
-        f"`{name}_encode(row, x)` in `include/{name}_encode.h` makes a row of the values that the model reads, "
-        "the same bits as tensorml does; it refuses what the model refuses."
-    )
-    if encoder.unchecked:
-        text += f" But it does not refuse rows for what becomes of them in {', '.join(encoder.unchecked)}."
-    return text
-
-
-def figures(table: Table) -> str:
-    """What was measured, as Markdown."""
-    notes = "\n".join(f"* {note}" for note in table.notes)
-    return f"\n## Figures\n\n{markdown(table.headers, table.rows)}\n\n{notes}\n"
-
-
-def format_table(fields: Sequence[Field], formats: Sequence[Format]) -> str:
-    """The fields of a row and what they stand for, as Markdown."""
-    headers = ["Bits", "Field", "Kind", "Range", "step", "zero", "Fraction bits", "Meaning"]
-    rows = [
-        [
-            f"{start + field.width - 1}:{start}",
-            f"`{field.name}`",
-            f"{'signed' if field.signed else 'unsigned'}, {field.width} bits",
-            f"{field.lowest} to {field.highest}",
-            f"{form.step:.6g}",
-            f"{form.zero:.6g}",
-            "" if form.fraction_bits is None else f"{form.fraction_bits}",
-            form.meaning.replace("|", "\\|"),
-        ]
-        for field, form, start in zip(fields, formats, offsets(fields), strict=True)
-    ]
-    return markdown(headers, rows)
-
-
-def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def describe(circuit: Circuit, formats: Formats) -> dict[str, Any]:
-    """The facts of a project, for programs: what the README says."""
-
-    def described(fields: Sequence[Field], formats: Sequence[Format]) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": field.name,
-                "offset": offset,
-                "width": field.width,
-                "signed": field.signed,
-                "step": float(form.step),
-                "zero": float(form.zero),
-                "meaning": form.meaning,
-            }
-            for field, form, offset in zip(fields, formats, offsets(fields), strict=True)
-        ]
-
-    return {
-        "format": VERSION,
-        "name": circuit.name,
-        "latency": circuit.latency,
-        "interval": circuit.interval,
-        "inputs": described(circuit.inputs, formats[0]),
-        "outputs": described(circuit.outputs, formats[1]),
-    }

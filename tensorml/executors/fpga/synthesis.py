@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tensorml.errors import CircuitError
+from tensorml.errors import CircuitError, MissingDependencyError
 from tensorml.executors.fpga.cache import building, cache_folder
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.progress import StageOf, Watch, run_watched
@@ -124,18 +124,34 @@ def synthesize(
     chosen = FAMILIES.get(family)
     if chosen is None:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
-    (yosys,) = require("yosys")
-    script = f"{chosen.synthesis} -top {circuit.name}"
-    path = cache_folder() / f"{circuit.digest}-{key(yosys.version, script)}-cells.json"
+    path = cells_path(circuit, chosen)
     cells = read_json(path)
     if cells is None:
         with building(path) as folder:
             circuit.write_images(folder)
             run = Run(circuit.name, timeout, watch)
-            run.yosys(circuit.verilog, f"{script}; tee -q -o stat.json stat -json", folder)
+            script = f"{chosen.synthesis} -top {circuit.name}; tee -q -o stat.json stat -json"
+            run.yosys(circuit.verilog, script, folder)
             cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
             write_json(folder, path, cells)
     return area(family, cells)
+
+
+def cells_path(circuit: Circuit, family: Family) -> Path:
+    """Where it is kept what a circuit takes of a family. Raises MissingDependencyError without Yosys."""
+    (yosys,) = require("yosys")
+    return (
+        cache_folder() / f"{circuit.digest}-{key(yosys.version, f'{family.synthesis} -top {circuit.name}')}-cells.json"
+    )
+
+
+def kept_area(circuit: Circuit, family: str) -> Area | None:
+    """What `synthesize` has found before; None if it has not run, or its tools are not here."""
+    try:
+        cells = read_json(cells_path(circuit, FAMILIES[family]))
+    except MissingDependencyError:
+        return None
+    return None if cells is None else area(family, cells)
 
 
 def area(family: str, cells: Mapping[str, int]) -> Area:
@@ -164,28 +180,41 @@ def place(circuit: Circuit, *, seed: int = 1, timeout: float | None = None, watc
     seed: of the placement; Fmax moves by some per cent with it. timeout: the seconds that each tool may take.
     Raises as synthesize does.
     """
-    yosys, nextpnr, ecppack = require("yosys", "nextpnr-ecp5", "ecppack")
+    path = placed_path(circuit, seed)
+    (ecppack,) = require("ecppack")
     run = Run(circuit.name, timeout, watch)
-    options = f"{NEXTPNR} --seed {seed}"
-    made_by = (yosys.version, nextpnr.version, ECP5.synthesis, options, wrapper(circuit))
-    path = cache_folder() / f"{circuit.digest}-{key(*made_by)}-placed.json"
-    bitstream = path.with_suffix(".bit")
-    found = read_json(path)
-    if found is None:
+    if read_json(path) is None:
         with building(path) as folder:
             circuit.write_images(folder)
             source = f"{circuit.verilog}\n{wrapper(circuit)}"
             run.yosys(source, f"{ECP5.synthesis} -top {WRAPPER} -json netlist.json", folder)
-            run.nextpnr(f"{options} --json netlist.json --report report.json --textcfg placed.config", folder)
+            options = f"{NEXTPNR} --seed {seed} --json netlist.json --report report.json --textcfg placed.config"
+            run.nextpnr(options, folder)
             ecppack.run("placed.config", "--bit", "placed.bit", folder=folder)
             report = json.loads((folder / "report.json").read_text())
-            found = {name: report[name] for name in ("fmax", "utilization")}
-            os.replace(folder / "placed.bit", bitstream)
-            write_json(folder, path, found)
-    return timing(found, bitstream if bitstream.exists() else None)
+            os.replace(folder / "placed.bit", path.with_suffix(".bit"))
+            write_json(folder, path, {name: report[name] for name in ("fmax", "utilization")})
+    return timing(read_json(path), path.with_suffix(".bit"))
 
 
-def timing(report: Mapping[str, Any], bitstream: Path | None) -> Timing:
+def placed_path(circuit: Circuit, seed: int = 1) -> Path:
+    """Where it is kept what `place` finds. Raises MissingDependencyError without its tools."""
+    yosys, nextpnr, _ = require("yosys", "nextpnr-ecp5", "ecppack")
+    made_by = yosys.version, nextpnr.version, ECP5.synthesis, f"{NEXTPNR} --seed {seed}", wrapper(circuit)
+    return cache_folder() / f"{circuit.digest}-{key(*made_by)}-placed.json"
+
+
+def kept_timing(circuit: Circuit) -> Timing | None:
+    """What `place` has found before; None if it has not run, or its tools are not here."""
+    try:
+        path = placed_path(circuit)
+        found = read_json(path)
+    except MissingDependencyError:
+        return None
+    return None if found is None else timing(found, path.with_suffix(".bit"))
+
+
+def timing(report: Mapping[str, Any], bitstream: Path) -> Timing:
     """What nextpnr's report says of the only clock."""
     clocks = report["fmax"]
     if len(clocks) != 1:
@@ -194,7 +223,7 @@ def timing(report: Mapping[str, Any], bitstream: Path | None) -> Timing:
         )
     (clock,) = clocks.values()
     used = {name: (u["used"], u["available"]) for name, u in report["utilization"].items() if u["used"]}
-    return Timing(DEVICE, float(clock["achieved"]), used, bitstream)
+    return Timing(DEVICE, float(clock["achieved"]), used, bitstream if bitstream.exists() else None)
 
 
 WRAPPER = "tensorml_place_and_route"

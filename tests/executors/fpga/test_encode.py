@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 import tensorml
 from tensorml import ops
 from tensorml.errors import CircuitError, InputError
+from tensorml.executors.base import Setting
 from tensorml.executors.fpga.accuracy import FixedPoint
 from tensorml.executors.fpga.circuit import Field
 from tensorml.executors.fpga.encode import encoder, lacking, literal
@@ -82,7 +83,7 @@ def core(name: str) -> Core:
 
 def project(core: Core, folder: Path) -> Path:
     """The written project of a circuit."""
-    save(core, folder, None, "A test.")
+    save(core, folder, None, Setting("A test."))
     return folder
 
 

@@ -175,7 +175,7 @@ def test_the_facts_of_a_fixed_point_row_are_its_steps(tmp_path: Path) -> None:
     (entrance,) = core.split.entrances.values()
     assert [field["step"] for field in facts["inputs"]] == entrance.fixed.step.tolist()
     assert [field["zero"] for field in facts["inputs"]] == entrance.fixed.offset.tolist()
-    assert [field["meaning"] for field in facts["inputs"]] == [f"input {i}" for i in range(4)]
+    assert [field["meaning"] for field in facts["inputs"]] == [f"column {i}" for i in range(4)]
 
 
 def test_the_facts_say_which_column_a_field_is_of() -> None:

@@ -17,9 +17,11 @@ from xgboost import XGBClassifier
 import tensorml
 from tensorml.errors import ArtifactError, CircuitError, InputError
 from tensorml.executors.fpga import project
+from tensorml.executors.fpga.formats import Format
 from tensorml.executors.fpga.program import FpgaExecutor
-from tensorml.executors.fpga.project import Format, write_project
+from tensorml.executors.fpga.project import write_project
 from tensorml.executors.fpga.simulate import pack
+from tensorml.executors.fpga.synthesis import Area
 from tensorml.executors.fpga.tools import Tool, require
 from tensorml.report import Table
 from tests.executors.fpga.circuits import CASES, random_rows
@@ -227,7 +229,14 @@ def test_the_files_are_these(tmp_path):
 
 
 def test_the_readme_has_the_interface_the_formats_and_the_figures(tmp_path):
-    figures = SimpleNamespace(fmax=212.7, table=Table(["Family", "LUTs"], [["ECP5", "123"]], notes=["It is fast."]))
+    area = Area("ecp5", 123, 45)
+    table = Table(["Family", "LUTs"], [["ECP5", "123"]], notes=["It is fast."])
+    figures = SimpleNamespace(fmax=212.7, areas={"ecp5": area}, estimate=False, table=table)
+        fmax=212.7,
+        areas={"ecp5": area},
+        estimate=False,
+        table=Table(["Family", "LUTs"], [["ECP5", "123"]], notes=["It is fast."]),
+    )
     formats = [Format(2**-3, 0, "a length"), Format(0.1), Format()], [Format(), Format(0.25, 1.0)]
     folder = written("adder", tmp_path / "p", formats=formats, report=figures, about="It adds.")
     readme = (folder / "README.md").read_text()
@@ -243,6 +252,8 @@ def test_the_readme_has_the_interface_the_formats_and_the_figures(tmp_path):
     ):
         assert words in readme
     assert "-period 4.717 " in (folder / "constraints" / "adder.xdc").read_text()
+    facts = json.loads((folder / "tensorml.json").read_text())
+    assert (facts["fmax"], facts["estimate"], facts["areas"]["ecp5"]["luts"]) == (212.7, False, 123)
     assert 'FREQUENCY PORT "aclk" 212.0 MHZ;' in (folder / "constraints" / "adder.lpf").read_text()
 
 

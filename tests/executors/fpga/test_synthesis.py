@@ -3,6 +3,7 @@ import os
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,11 +159,11 @@ def test_what_nextpnr_reports_is_read_from_its_file():
         '{"fmax": {"$glbnet$clk": {"achieved": 212.5, "constraint": 250}},'
         ' "utilization": {"TRELLIS_FF": {"available": 83640, "used": 12}, "DP16KD": {"available": 208, "used": 0}}}'
     )
-    found = synthesis.timing(report, None)
+    found = synthesis.timing(report, Path("none.bit"))
     assert found.fmax == 212.5
     assert found.utilisation == {"TRELLIS_FF": (12, 83640)}
     with pytest.raises(CircuitError, match="0 clocks"):
-        synthesis.timing({"fmax": {}, "utilization": {}}, None)
+        synthesis.timing({"fmax": {}, "utilization": {}}, Path("none.bit"))
 
 
 def test_missing_tools_are_one_error_with_the_pip_line(monkeypatch):

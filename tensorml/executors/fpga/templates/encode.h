@@ -1,5 +1,5 @@
 /* From the values that a model reads to a row of the circuit '${name}': the same integers as tensorml's, bit for bit.
- * C99 and C++. The order of the columns is that of the rows that the model was fitted on. ${remark}*/
+ * C99 and C++. The order of the columns is that of the rows that the model was fitted on.${remark}${columns} */
 #ifndef ${guard}
 #define ${guard}
 
