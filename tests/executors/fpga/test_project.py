@@ -232,11 +232,6 @@ def test_the_readme_has_the_interface_the_formats_and_the_figures(tmp_path):
     area = Area("ecp5", 123, 45)
     table = Table(["Family", "LUTs"], [["ECP5", "123"]], notes=["It is fast."])
     figures = SimpleNamespace(fmax=212.7, areas={"ecp5": area}, estimate=False, table=table)
-        fmax=212.7,
-        areas={"ecp5": area},
-        estimate=False,
-        table=Table(["Family", "LUTs"], [["ECP5", "123"]], notes=["It is fast."]),
-    )
     formats = [Format(2**-3, 0, "a length"), Format(0.1), Format()], [Format(), Format(0.25, 1.0)]
     folder = written("adder", tmp_path / "p", formats=formats, report=figures, about="It adds.")
     readme = (folder / "README.md").read_text()
