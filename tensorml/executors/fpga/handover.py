@@ -37,13 +37,14 @@ def report(core: Core, *, fast: bool = False, **options: Any) -> Report:
 
     options: families, placed, timeout, watch: see `report.measured`.
     """
-    simulated = core.rows_per_second
+    options |= {"accuracy": accuracy(core), "simulated": core.rows_per_second}
     if fast:
-        found = estimated(core.circuit, core.circuit.counts, accuracy=accuracy(core), simulated=simulated, **options)
-        if core.trees is None:
-            return found
-        return replace(found, areas={family: area(core.trees, core.walkers, family) for family in found.areas})
-    return measured(core.circuit, accuracy=accuracy(core), simulated=simulated, **options)
+        found = estimated(core.circuit, core.circuit.counts, **options)
+        areas = {f: area(core.trees, core.walkers, f) for f in found.areas} if core.trees else found.areas
+    else:
+        found = measured(core.circuit, **options)
+        areas = found.areas
+    return replace(found, areas=areas, saturated=core.saturated)
 
 
 def accuracy(core: Core) -> Accuracy:

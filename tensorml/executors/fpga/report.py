@@ -35,7 +35,8 @@ class Report:
     """The figures of a circuit. What is None was not measured.
 
     latency, interval: in cycles, of a row and between rows. in_width, out_width: the bits of a row and of its result.
-    areas: by family. simulated: rows per second of the simulation. estimate: the areas are estimates, no tool has run.
+    areas: by family. simulated: rows per second of the simulation. saturated: how many values of simulated rows were
+    taken to the nearest that the circuit's input holds. estimate: the areas are estimates, no tool has run.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Report:
     timing: Timing | None = None
     accuracy: Accuracy | None = None
     simulated: float | None = None
+    saturated: int = 0
     estimate: bool = False
 
     @property
@@ -92,6 +94,8 @@ class Report:
             notes.append(_accuracy(self.accuracy))
         if self.simulated:
             notes.append(f"Simulation: {_count(self.simulated)} rows per second.")
+        if self.saturated:
+            notes.append(f"Values outside the range of their field, taken to its nearest: {_count(self.saturated)}.")
         return notes
 
 
@@ -108,7 +112,10 @@ def _cycles(count: int) -> str:
 
 
 def _timing(timing: Timing, latency: int, interval: int) -> list[str]:
-    used = (f"{name} {_count(count)} of {_count(there)}" for name, (count, there) in timing.utilisation.items())
+    used = (
+        f"{name} {_count(count)} of {_count(there)} ({count / there:.1%})"
+        for name, (count, there) in timing.utilisation.items()
+    )
     return [
         f"On {timing.device}: {timing.fmax:.1f} MHz, {latency * 1000 / timing.fmax:.1f} ns, "
         f"{timing.fmax / interval:.1f} million rows per second.",
@@ -170,4 +177,4 @@ def _report(
     estimate: bool,
 ) -> Report:
     shape = circuit.latency, circuit.interval, circuit.in_width, circuit.out_width
-    return Report(circuit.name, *shape, areas, timing, accuracy, simulated, estimate)
+    return Report(circuit.name, *shape, areas, timing, accuracy, simulated, estimate=estimate)

@@ -23,6 +23,7 @@ from tensorml.executors.fpga import tools
 from tensorml.executors.fpga.handover import golden_rows, input_formats
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.report import Report
+from tensorml.executors.fpga.synthesis import FAMILIES, cells_path, placed_path
 from tests.executors.fpga.models import THREE, TWO, X
 from tests.executors.fpga.stand import Stand, core_of
 
@@ -285,3 +286,36 @@ def test_the_command_line_says_why_there_is_no_circuit(tmp_path: Path, capsys: p
     assert main([*arguments, "--trust-pickle"]) == 1
     assert "StandardScaler: it has no tree and no product that a circuit computes" in capsys.readouterr().err
     assert not (tmp_path / "design").exists()
+
+
+def test_the_report_counts_values_that_were_outside_of_their_range() -> None:
+    model = linear()
+    assert model.report(fast=True).saturated == 0
+    assert "outside" not in str(model.report(fast=True))
+    model.predict(np.full((3, 4), 1e6))
+    assert model.report(fast=True).saturated == 12
+    assert "Values outside the range of their field, taken to its nearest: 12." in str(model.report(fast=True))
+
+
+def test_a_project_has_the_figures_of_the_tools_if_they_have_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path / "cache"))
+    model = trees()
+    circuit = core_of(model, "predict").circuit
+    (tmp_path / "cache" / "fpga").mkdir(parents=True)
+    for family in ("ecp5", "xc7"):
+        cells_path(circuit, FAMILIES[family]).write_text(json.dumps({"LUT4": 77, "LUT6": 78}))
+    model.save(tmp_path / "p")
+    readme = (tmp_path / "p" / "README.md").read_text()
+    assert "| Lattice ECP5 | 77 |" in readme
+    assert "estimates" not in readme
+    clock = {"fmax": {"clk": {"achieved": 187.6}}, "utilization": {"TRELLIS_FF": {"used": 9, "available": 90}}}
+    placed_path(circuit).write_text(json.dumps(clock))
+    placed_path(circuit).with_suffix(".bit").touch()
+    model.save(tmp_path / "p")
+    readme = (tmp_path / "p" / "README.md").read_text()
+    assert "187.6 MHz" in readme
+    assert "TRELLIS_FF 9 of 90 (10.0%)" in readme
+    assert "cache" not in readme  # whose bitstream is of this machine
+    assert "-period 5.348 " in (tmp_path / "p" / "constraints" / "core.xdc").read_text()
