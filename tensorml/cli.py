@@ -108,6 +108,8 @@ def convert(options: argparse.Namespace) -> int:
     converted = convert_model(model, rows, executor=options.executor, precision=precision)
     converted.save(options.out)
     print(f"{options.out}: {converted.source.name} with {', '.join(converted.methods)}")
+    if circuit:
+        show(converted.report(fast=True))
     return DONE
 
 

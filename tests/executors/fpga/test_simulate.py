@@ -6,6 +6,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tensorml.errors import CircuitError, InputError, MissingDependencyError
 from tensorml.executors.fpga import cache, simulate, tools
 from tensorml.executors.fpga.cache import cache_folder
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.progress import shown
 from tensorml.executors.fpga.simulate import Simulator, pack, unpack
 from tests.executors.fpga.circuits import CASES, adder, module, random_rows, slow
 
@@ -233,3 +235,15 @@ def test_a_tool_that_fails_is_named_with_what_it_said_last():
         python.run("-c", "import sys; print('last words'); sys.exit(3)")
     with pytest.raises(CircuitError, match=r"^python failed with status 1:\nError: this$"):
         python.run("-c", "print('a\\nError: this\\nb'); raise SystemExit(1)")
+
+
+def test_a_build_shows_its_steps_and_a_kept_one_none(monkeypatch):
+    stages = []
+    monkeypatch.setattr(simulate, "shown", partial(shown, watch=lambda stage, seconds: stages.append(stage)))
+    circuit = replace(adder().circuit, verilog=f"// another\n{adder().circuit.verilog}")
+    Simulator(circuit)
+    assert stages[:2] == ["compiling the simulator", "Verilog to C++"]
+    assert stages[-1] == f"compiling C++, {len(stages) - 3} of {len(stages) - 3} parts done"
+    stages.clear()
+    Simulator(circuit)
+    assert not stages

@@ -92,16 +92,3 @@ def test_a_terminal_shows_what_a_tool_is_at_and_a_file_nothing(monkeypatch: pyte
             show("Verilog to C++ [1]", 0.0)
         assert ("core: simulation: Verilog to C++ [1]" in said.getvalue()) == terminal
         assert bool(said.getvalue()) == terminal
-
-
-def test_a_build_shows_its_steps_and_a_kept_one_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path))
-    stages: list[str] = []
-    watched = partial(shown, watch=lambda stage, seconds: stages.append(stage))
-    monkeypatch.setattr(simulate, "shown", watched)
-    simulate.Simulator(adder().circuit)
-    assert stages[:2] == ["compiling the simulator", "Verilog to C++"]
-    assert stages[-1] == f"compiling C++, {len(stages) - 3} of {len(stages) - 3} parts done"
-    stages.clear()
-    simulate.Simulator(adder().circuit)
-    assert not stages
