@@ -393,6 +393,16 @@ SAMPLES |= {
     "saturate": (ops.Saturate(X["integer"], np.array([-2, 0, -9, 1]), np.array([2, 3, 9, 1])), 0),
     "shift right": (ops.ShiftRight(X["integer"], 2), 0),
     "shift right, down": (ops.ShiftRight(X["integer"], 2, nearest=False), 0),
+    "straight lines": (
+        ops.Lines(
+            ops.Saturate(X["integer"], np.zeros(4, int), np.full(4, 11)),
+            np.array([5, 9, -7]),
+            np.array([3, -2, 0]),
+            2,
+            1,
+        ),
+        0,
+    ),
     "weighted sum": (ops.WeightedSum(X["integer"], np.arange(-6, 6).reshape(4, 3)), 0),
 }
 

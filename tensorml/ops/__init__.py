@@ -62,6 +62,7 @@ from tensorml.ops.exponential import Tanh as Tanh
 from tensorml.ops.factorization import MultiplicativeUpdates as MultiplicativeUpdates
 from tensorml.ops.factorization import NonNegativeDescent as NonNegativeDescent
 from tensorml.ops.factorization import TopicWeights as TopicWeights
+from tensorml.ops.fixed_point import Lines as Lines
 from tensorml.ops.fixed_point import Quantize as Quantize
 from tensorml.ops.fixed_point import Saturate as Saturate
 from tensorml.ops.fixed_point import ShiftRight as ShiftRight

@@ -80,3 +80,30 @@ class WeightedSum(Op):
 
     def reference(self, *operands: np.ndarray) -> np.ndarray:
         return operands[0] @ self.weights
+
+
+class Lines(Op):
+    """A function by straight lines: (base[x >> low] + slope[x >> low] * (x mod 2^low)) >> shift.
+
+    x: int64, any shape, from 0 to the number of lines * 2^low - 1. base, slope: int64 [L]. Result: the type of x.
+    """
+
+    x: Op
+    base: np.ndarray
+    slope: np.ndarray
+    low: int
+    shift: int
+
+    def infer(self) -> TensorType:
+        integers = self.x.dtype == self.base.dtype == self.slope.dtype == INT64
+        if not integers or self.base.shape != self.slope.shape or min(self.low, self.shift) < 0:
+            raise GraphTypeError(f"Lines of {self.base.shape} pieces do not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        return self.at(operands[0])
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """The function at integers."""
+        line = x >> self.low
+        return (self.base[line] + self.slope[line] * (x & (1 << self.low) - 1)) >> self.shift

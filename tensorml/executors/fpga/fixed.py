@@ -180,10 +180,7 @@ def whole_weights(x: Fixed, weights: np.ndarray, numbers: Numbers) -> tuple[np.n
 
 def together(x: Fixed, y: Fixed, numbers: Numbers) -> Fixed:
     """The sum x + y of columns: both in one step, which is a power of two unless their steps are alike."""
-    steps = np.abs(np.stack([x.step, y.step]))
-    largest = float(steps.max(initial=0)) or 1.0
-    same = (np.abs(steps - largest) <= 1e-12 * largest).all()
-    step = largest if same else power_of_two(largest, numbers.bits)
+    step = common_step(np.abs(np.stack([x.step, y.step])), numbers)
     factors = [np.floor(v.step / step + 0.5).astype(np.int64) for v in (x, y)]
     ends = [np.stack([v.low * f, v.high * f]) for v, f in zip((x, y), factors, strict=True)]
     reach = [np.maximum(-1.0 * v.low, v.high) * np.abs(f) for v, f in zip((x, y), factors, strict=True)]
@@ -195,6 +192,17 @@ def together(x: Fixed, y: Fixed, numbers: Numbers) -> Fixed:
     op = ops.Add(*(times(v.op, f) for v, f in zip((x, y), factors, strict=True)))
     low, high = (e[0].min(0) + e[1].min(0) for e in ([*ends], [-e for e in ends]))
     return Fixed(op, low, -high, np.full(len(low), step), x.offset + y.offset)
+
+
+def common_step(steps: np.ndarray, numbers: Numbers) -> float:
+    """A step of which all others are multiples, about: the least one, if they are powers of two of it."""
+    steps = steps[steps > 0]
+    if not len(steps):
+        return 1.0
+    least, largest = float(steps.min()), float(steps.max())
+    powers = np.exp2(np.round(np.log2(steps / least)))
+    exact = (np.abs(steps / least - powers) <= 1e-12 * powers).all()
+    return least if exact else power_of_two(largest, numbers.bits)
 
 
 def times(op: Op, factors: np.ndarray) -> Op:
@@ -219,12 +227,27 @@ def centred(x: Fixed) -> Fixed:
     if not x.offset.any():
         return x
     x = upright(x)
+    whole = whole_offset(x)
+    return Fixed(moved(x.op, whole), x.low + whole, x.high + whole, x.step, np.zeros(len(whole)))
+
+
+def whole_offset(x: Fixed) -> np.ndarray:
+    """The offset in steps, rounded. No step is 0."""
     added = np.floor(x.offset / x.step + 0.5)
-    if np.abs(added).max() >= 2.0**MOST_BITS / 4:
+    if np.abs(added).max(initial=0) >= 2.0**MOST_BITS / 4:
         raise DoesNotFit(f"constants of more than {MOST_BITS - 2} bits")
-    whole = added.astype(np.int64)
-    op = ops.Add(x.op, Const(whole.reshape(row_shape(x.op))))
-    return Fixed(op, x.low + whole, x.high + whole, x.step, np.zeros(len(whole)))
+    return added.astype(np.int64)
+
+
+def moved(op: Op, by: np.ndarray) -> Op:
+    """Integers plus a constant for each column. Constants that are added already, and limits, take it in."""
+    by = by.reshape(row_shape(op))
+    match op:
+        case ops.Saturate():
+            return ops.Saturate(moved(op.x, by), op.low + by, op.high + by)
+        case ops.Add(x=x, y=Const(value=value)):
+            op, by = x, by + value
+    return ops.Add(op, Const(by)) if by.any() else op
 
 
 def limited(x: Fixed, least: float, most: float) -> Fixed:
@@ -236,11 +259,11 @@ def limited(x: Fixed, least: float, most: float) -> Fixed:
 
 def clipped(x: Fixed, low: np.ndarray | int, high: np.ndarray | int) -> Fixed:
     """With integers outside of low to high at these."""
-    low, high = (np.clip(b, x.low, x.high) for b in (low, high))
+    low, high = (np.clip(b, low, high) for b in (x.low, x.high))
     if (low == x.low).all() and (high == x.high).all():
         return x
-    shape = row_shape(x.op)
-    return replace(x, op=ops.Saturate(x.op, low.reshape(shape), high.reshape(shape)), low=low, high=high)
+    shape, source = row_shape(x.op), x.op.x if isinstance(x.op, ops.Saturate) else x.op
+    return replace(x, op=ops.Saturate(source, low.reshape(shape), high.reshape(shape)), low=low, high=high)
 
 
 def narrowed(x: Fixed, numbers: Numbers) -> Fixed:
@@ -264,11 +287,6 @@ def rounded(x: Fixed, shifts: np.ndarray, rounding: Rounding) -> Fixed:
     return chosen(beside(parts), np.argsort(np.concatenate(places)))
 
 
-def alike(x: Fixed, bits: int, rounding: Rounding = "nearest") -> Fixed:
-    """With so many bits in the widest column: as many of the lowest ones are rounded away in all."""
-    return shifted(x, x.bits - bits, rounding)
-
-
 def shifted(x: Fixed, shift: int, rounding: Rounding = "nearest") -> Fixed:
     """Without so many of the lowest bits. Rounded down, an integer stands for the middle of those that become it."""
     if shift <= 0:
@@ -276,4 +294,12 @@ def shifted(x: Fixed, shift: int, rounding: Rounding = "nearest") -> Fixed:
     nearest = rounding == "nearest"
     low, high = (np.asarray((b + (nearest << shift - 1)) >> shift) for b in (x.low, x.high))
     offset = x.offset if nearest else x.offset + x.step * ((1 << shift) - 1) / 2
+    if nearest and (isinstance(x.op, ops.Saturate) or added(x.op)):  # half is added where something is already
+        half = np.full(len(x.low), 1 << shift - 1)
+        return Fixed(ops.ShiftRight(moved(x.op, half), shift, False), low, high, x.step * 2.0**shift, offset)
     return Fixed(ops.ShiftRight(x.op, shift, nearest), low, high, x.step * 2.0**shift, offset)
+
+
+def added(op: Op) -> bool:
+    """Whether an operator adds a constant."""
+    return isinstance(op, ops.Add) and isinstance(op.y, Const)

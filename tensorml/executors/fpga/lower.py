@@ -12,6 +12,7 @@ from tensorml.executors.base import Rules
 from tensorml.executors.fpga import raw
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.design import Coded, Design, Signal, number
+from tensorml.executors.fpga.fixed import width
 from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.sums import total
 from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
@@ -134,6 +135,63 @@ def weighted_sum(op: ops.WeightedSum, design: Design, x: Columns) -> Columns:
 def take(op: ops.Take, design: Design, table: np.ndarray, index: Columns) -> Columns:
     """A table, read by a case statement."""
     return [design.table("curve", "A function's values", i, [int(v) for v in table]) for i in index]
+
+
+@rules.rule(ops.Lines)
+def lines(op: ops.Lines, design: Design, x: Columns) -> Columns:
+    """A table read by the high bits, a product with the low ones, a sum."""
+    return [line(op, design, index) for index in x]
+
+
+def line(op: ops.Lines, design: Design, index: Signal) -> Signal:
+    """Of one column. The zeros at the end of all bases are not in the table."""
+    if index.constant:
+        return number(int(op.at(np.array(index.low))))
+    note, every = "A function by straight lines", int(np.bitwise_or.reduce(op.base))
+    zeros = (every & -every).bit_length() - 1 if every else 0
+    piece = shifted(design, "piece", note, index, op.low)
+    rest = cut(design, "rest", index, 0, op.low, 0, min(index.high, 2**op.low - 1)) if op.low else number(0)
+    base, slope = beside(design, "line", note, piece, [op.base >> zeros, op.slope])
+    if base.constant:
+        base = number(base.low << zeros)
+    elif zeros:
+        limits = base.low << zeros, base.high << zeros
+        base = design.wire("base", f"{{{base.name}, {zeros}'d0}}", *limits, base.stage)
+    rise = design.product("rise", note, slope, rest)
+    return shifted(design, "curve", note, design.sum("curve", note, [base, rise]), op.shift)
+
+
+def shifted(design: Design, stem: str, note: str, x: Signal, shift: int) -> Signal:
+    """X >> shift."""
+    return design.shift_right(stem, note, x, shift, nearest=False) if shift else x
+
+
+def cut(design: Design, stem: str, x: Signal, first: int, count: int, low: int, high: int) -> Signal:
+    """Some bits of a signal, as an integer from `low` to `high`."""
+    if first == 0 and count >= x.width:
+        return x
+    place = f"{first + count - 1}:{first}" if count > 1 else f"{first}"
+    return design.wire(stem, f"{x.name}[{place}]", low, high, x.stage)
+
+
+def beside(design: Design, stem: str, note: str, index: Signal, tables: Sequence[np.ndarray]) -> list[Signal]:
+    """What is at a place of some tables: one table whose words hold all of it."""
+    if index.constant:
+        return [number(int(table[index.low])) for table in tables]
+    ends = [(int(table.min()), int(table.max())) for table in tables]
+    sizes = [max(1, width(*end)) if end[0] < end[1] else 0 for end in ends]
+    if sum(size > 0 for size in sizes) < 2:  # no words of several parts
+        return [design.table(stem, note, index, [int(v) for v in table]) for table in tables]
+    places = np.cumsum([0, *sizes])
+    words = [
+        sum((int(v) & (1 << size) - 1) << int(place) for v, size, place in zip(values, sizes, places, strict=False))
+        for values in zip(*tables, strict=True)
+    ]
+    word = design.table(stem, note, index, words)
+    return [
+        cut(design, f"{stem}_part", word, int(place), size, *end) if size else number(end[0])
+        for size, place, end in zip(sizes, places, ends, strict=False)
+    ]
 
 
 @rules.rule(RankBits)

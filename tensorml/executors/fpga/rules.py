@@ -13,28 +13,31 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.base import Rules
+from tensorml.executors.fpga.curves import LINE_BITS, table
 from tensorml.executors.fpga.fixed import (
+    MOST_BITS,
     DoesNotFit,
     Fixed,
     Numbers,
-    alike,
     beside,
     centred,
     chosen,
+    clipped,
     constant,
     exact,
     limited,
+    moved,
     narrowed,
+    shifted,
     together,
     upright,
     weigh,
+    whole_offset,
     width,
 )
 from tensorml.executors.fpga.leaves import leaf_ranges, whole_leaves
 from tensorml.executors.fpga.patterns import FloatBits, RankBits
-from tensorml.graph import Const, Op
-
-TABLE_BITS = 12  # of the index of a function's table, at most
+from tensorml.graph import Op
 
 Rule = Callable[..., Fixed]  # the operator, Numbers, then operands: Fixed, or an array for a constant
 rules: Rules[Rule] = Rules("fpga")
@@ -178,26 +181,48 @@ def limit(op: ops.Max | ops.Min, numbers: Numbers, x: Fixed | np.ndarray, y: Fix
 
 @rule(ops.Sigmoid, ops.Tanh, ops.Exp)
 def curve(op: ops.Sigmoid | ops.Tanh | ops.Exp, numbers: Numbers, x: Fixed) -> Fixed:
-    """A table of the function, read at the integer; the arguments end where it no longer changes by a step."""
-    flat = (numbers.precise + 1) * math.log(2)
-    x = limited(centred(upright(x)), -flat, np.inf if isinstance(op, ops.Exp) else flat)
-    x = alike(x, min(numbers.precise + 2, TABLE_BITS))
-    low, high = int(x.low.min()), int(x.high.max())
-    if np.ptp(x.step) or width(0, high - low) > TABLE_BITS + 1:
-        raise DoesNotFit("a function of columns of different steps")
-    argument = np.arange(low, high + 1) * x.step[0]
-    value = op.reference(argument)
+    """A table of the function; the arguments end where it no longer changes by a step."""
+    index, arguments = positions(op, numbers, one_step(x))
+    value = op.reference(arguments)
     step = numbers.step(np.abs(value).max())
-    table = numbers.whole(value, step, "a value of a function")
-    index = ops.Sub(x.op, Const(np.array(low)))
-    count = len(x.low)
-    return Fixed(
-        ops.Take(Const(table), index),
-        np.full(count, table.min()),
-        np.full(count, table.max()),
-        np.full(count, step),
-        np.zeros(count),
-    )
+    if numbers.fraction is not None and numbers.outside == "saturate":
+        value = np.clip(value, numbers.low * step, numbers.high * step)
+    found, every = table(value / step, index.op)
+    low, high, steps, offset = (np.full(len(x.low), v) for v in (every.min(), every.max(), step, 0.0))
+    return Fixed(found, low, high, steps, offset)
+
+
+def one_step(x: Fixed) -> Fixed:
+    """With the same step in all columns."""
+    x = x if (x.step < 0).all() else upright(x)
+    if np.ptp(x.step) > 1e-12 * abs(x.step[0]):
+        raise DoesNotFit("a function of columns of different steps")
+    return x
+
+
+def positions(op: Op, numbers: Numbers, x: Fixed) -> tuple[Fixed, np.ndarray]:
+    """The integers that a function is read at, from 0 on, and the argument that each of them stands for.
+
+    x: of one step. The lowest bits are left out: the middle of those arguments is the argument.
+    """
+    step, middle = float(x.step[0]), whole_offset(x)
+    rest = x.offset - middle * x.step
+    low, high = x.low + middle, x.high + middle
+    first, last = (int(v) for v in np.clip(ends(op, numbers, step), low.min(), high.max()))
+    start = Fixed(moved(x.op, middle - first), low - first, high - first, x.step, x.offset)
+    shift = max(0, width(0, last - first) - min(numbers.precise + 2, LINE_BITS))
+    index = shifted(clipped(start, 0, last - first), shift, "down")
+    every = np.arange(((last - first) >> shift) + 1) * 2.0**shift + (2**shift - 1) / 2
+    return index, (every + first) * step + (rest.min() + rest.max()) / 2
+
+
+def ends(op: Op, numbers: Numbers, step: float) -> np.ndarray:
+    """The least and the largest integer, in steps, where a function still changes by a step of its values."""
+    flat = (numbers.precise + 1) * math.log(2)
+    if isinstance(op, ops.Tanh):
+        flat = (flat + math.log(2)) / 2
+    limits = np.array([-flat, np.inf if isinstance(op, ops.Exp) else flat]) / step
+    return np.sort(np.clip(np.floor(limits + 0.5), -(2.0**MOST_BITS), 2.0**MOST_BITS))
 
 
 @rule(ops.Rank)

@@ -40,3 +40,11 @@ def shift_right(op: ops.ShiftRight, emitter: Emitter, x: Proxy) -> Proxy:
 def weighted_sum(op: ops.WeightedSum, emitter: Emitter, x: Proxy) -> Proxy:
     """The product of integers."""
     return x.matmul(emitter.constant(op.weights))
+
+
+@rules.rule(ops.Lines)
+def lines(op: ops.Lines, emitter: Emitter, x: Proxy) -> Proxy:
+    """The line by the high bits, its slope by the low ones."""
+    line = x.bitwise_right_shift(op.low).reshape([-1])
+    base, slope = (emitter.constant(c).index_select(0, line).reshape_as(x) for c in (op.base, op.slope))
+    return slope.mul(x.bitwise_and((1 << op.low) - 1)).add(base).bitwise_right_shift(op.shift)

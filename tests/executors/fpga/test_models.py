@@ -19,6 +19,7 @@ from xgboost import XGBRegressor
 
 import tensorml
 from tensorml.errors import InputError, UnsupportedModelError, UnsupportedOperatorError
+from tensorml.executors.fpga.accuracy import FixedPoint
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.reference import evaluate
 from tests.executors.fpga.circuits import random_rows
@@ -27,8 +28,6 @@ from tests.executors.fpga.stand import Stand, core_of, integers
 from tests.traps import trap_rows
 
 ACCURACY = 0.01
-# A support vector of OneClassSVM is on its border up to the solver's tolerance: no fixed point tells on which side.
-NOT_ACCURATE = {("OneClassSVM", "predict")}
 BUILT = (
     "LogisticRegression, three classes",
     "MinMaxScaler(clip=True) before LogisticRegression",
@@ -62,10 +61,6 @@ def converted(name: str) -> Any:
     return tensorml.convert(fitted(name), CASES[name].x, executor="fpga")
 
 
-def outputs_with_a_circuit(name: str) -> list[str]:
-    return [output for output in converted(name).outputs if (name, output) not in NOT_ACCURATE]
-
-
 def odd_rows(core: Core, rows: int = 60) -> np.ndarray:
     """Rows of a circuit over the whole range of each field, and at its ends."""
     return random_rows(core.circuit.inputs, rows)
@@ -74,7 +69,7 @@ def odd_rows(core: Core, rows: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("name", CASES)
 def test_a_circuit_between_two_parts_of_the_host_is_the_graph_in_fixed_point(name):
     x = CASES[name].x
-    for output in outputs_with_a_circuit(name):
+    for output in converted(name).outputs:
         core = core_of(converted(name), output)
         core.__dict__["_simulator"] = Stand(core)
         for rows in (x, x[:1], x[:0], np.nan_to_num(x) * (1 if "Categorical" in name else 7)):
@@ -85,7 +80,7 @@ def test_a_circuit_between_two_parts_of_the_host_is_the_graph_in_fixed_point(nam
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_integer_leaves_the_range_that_its_wires_have(name):
-    core = core_of(converted(name), outputs_with_a_circuit(name)[0])
+    core = core_of(converted(name), list(converted(name).outputs)[0])
     low = np.concatenate([e.fixed.low for e in core.split.entrances.values()])
     high = np.concatenate([e.fixed.high for e in core.split.entrances.values()])
     corners = np.where(np.random.default_rng(1).random((200, len(low))) < 0.5, low, high)
@@ -100,7 +95,7 @@ def test_no_integer_leaves_the_range_that_its_wires_have(name):
 def test_results_are_within_the_accuracy_of_the_source(name):
     model, source, x = converted(name), fitted(name), CASES[name].x
     for method in model.methods:
-        if (name, method) in NOT_ACCURATE or method in ("inverse_transform", "decision_path"):
+        if method in ("inverse_transform", "decision_path"):
             continue
         with np.errstate(divide="ignore"):
             exact, close = getattr(source, method)(x), getattr(model, method)(x)
@@ -124,7 +119,7 @@ def off(exact: np.ndarray, close: np.ndarray, method: str) -> float:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_a_simulated_circuit_gives_the_integers_of_numpy(name):
-    core = core_of(converted(name), outputs_with_a_circuit(name)[-1])
+    core = core_of(converted(name), list(converted(name).outputs)[-1])
     rows = np.concatenate([odd_rows(core), core.rows({"x": CASES[name].x})])
     np.testing.assert_array_equal(core.simulator.run(rows), integers(core, rows))
     assert core.simulator.run(rows[:0]).shape == (0, len(core.circuit.outputs))
@@ -192,8 +187,6 @@ def test_values_outside_the_range_are_refused_where_the_policy_says_so():
 
 
 def tensorml_policy(**options: Any) -> Any:
-    from tensorml.executors.fpga.accuracy import FixedPoint
-
     return FixedPoint(**options)
 
 
@@ -243,8 +236,10 @@ def test_a_model_without_a_circuit_is_refused_by_name(source, words):
 
 
 def test_an_output_that_is_not_accurate_enough_is_refused():
-    with pytest.raises(UnsupportedOperatorError, match=r"bits do not bring the error below 0\.01"):
-        converted("OneClassSVM").predict(CASES["OneClassSVM"].x)
+    source = RandomForestRegressor(3, max_depth=3, random_state=0).fit(X, NUMBER)
+    model = tensorml.convert(source, X, executor=FpgaExecutor(fixed=FixedPoint(accuracy=1e-9)))
+    with pytest.raises(UnsupportedOperatorError, match=r"24 bits do not bring the error below 1e-09"):
+        model.predict(X)
 
 
 def test_methods_share_a_circuit():
