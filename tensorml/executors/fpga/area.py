@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensorml import ops
+from tensorml.executors.fpga.curves import word_bits
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.fixed import DoesNotFit, width
 from tensorml.executors.fpga.patterns import RankBits
@@ -146,6 +147,10 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
             table = op.operands[0]
             entries = table.value if isinstance(table, Const) else np.zeros(1)
             return Counter({("table", width(int(entries.min()), int(entries.max()))): entries.size * columns})
+        case ops.Lines():
+            slope = width(int(op.slope.min()), int(op.slope.max()))
+            word, factor = ("table", word_bits(op)), ("multiplier", max(slope, op.low))
+            return Counter({word: len(op.base) * columns, factor: columns, ("adder", bits): columns})
     return Counter()
 
 

@@ -80,7 +80,7 @@ def test_a_circuit_between_two_parts_of_the_host_is_the_graph_in_fixed_point(nam
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_integer_leaves_the_range_that_its_wires_have(name):
-    core = core_of(converted(name), list(converted(name).outputs)[0])
+    core = core_of(converted(name), next(iter(converted(name).outputs)))
     low = np.concatenate([e.fixed.low for e in core.split.entrances.values()])
     high = np.concatenate([e.fixed.high for e in core.split.entrances.values()])
     corners = np.where(np.random.default_rng(1).random((200, len(low))) < 0.5, low, high)
