@@ -12,6 +12,7 @@ from tensorml import ops
 from tensorml.executors.fpga.curves import word_bits
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.fixed import DoesNotFit, width
+from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.synthesis import Area
@@ -32,7 +33,6 @@ class Limit:
         return area.luts <= self.luts and area.dsps <= self.dsps and area.block_rams <= self.block_rams
 
 
-# Lattice FPGA-DS-02012, table 1.1; AMD DS180, DS890 and DS891, of the whole device.
 DEVICES = {
     "ecp5-25k": Limit(24_288, 28, 56, "ecp5"),
     "ecp5-45k": Limit(43_848, 72, 108, "ecp5"),
@@ -45,9 +45,18 @@ DEVICES = {
     "xcvu9p": Limit(1_182_240, 6_840, 4_320),
     "xcvu13p": Limit(1_728_000, 12_288, 5_376),
 }
+"""What whole devices have. AMD counts block RAM of 36 kbit, each of which is two of 18.
 
+**Source:** nextpnr-ecp5's totals of TRELLIS_COMB, MULT18X18D and DP16KD, as in Lattice FPGA-DS-02012 (ECP5 family);
+the totals of Vivado's utilisation reports (of the xcvu13p those of the xcu250, the same die), as in AMD DS180 (7 series
+overview), DS190 (Zynq-7000), DS890 (UltraScale architecture) and DS891 (Zynq UltraScale+).
+"""
 
 LARGEST = "xcvu13p"
+
+# Of the bits that trees choose between, those that a circuit has: not all leaves need all bits of the tree's largest.
+# Of the bits that are added, the positions of carry chains.
+CHOSEN, ADDED = 0.95, 0.61
 
 
 class TooLarge(DoesNotFit):
@@ -98,8 +107,10 @@ def counts(split: Split) -> Counts:
     found: Counter[tuple[str, int]] = Counter()
     for op in inside:
         bits = max((split.widths.get(o, 0) for o in (op, *op.operands)), default=0) or 16
-        for kind, count in operations(op, bits).items():
-            found[kind] += count
+        found.update(operations(op, bits))
+    for fixed in split.exits.values():
+        if isinstance(fixed.op, ops.Descend | ops.DescendSymmetric):
+            found["choice", fixed.bits] += sum(part.stop - part.start - 1 for part in leaf_ranges(fixed.op))
     return found
 
 
@@ -120,17 +131,12 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
     columns = int(np.prod([int(d) for d in op.shape[1:]]))
     match op:
         case ops.Descend() | ops.DescendSymmetric():
-            pairs = len(np.unique(op.column.astype(np.int64) << 32 | op.rank))
-            code = width(0, int(op.rank.max(initial=1)))
-            leaf = 0 if isinstance(op, ops.Descend) else int((2**op.size).sum())
-            return Counter({("compare", code): pairs, ("choice", 1): max(len(op.column), leaf)})
+            return compares(op.column, op.rank)
         case RankBits():
             wide = op.boundaries.dtype.itemsize * 8
             return Counter({("compare", wide): len(op.boundaries), ("adder", wide): 2 * len(op.source)})
         case ops.LeafSum():
-            leaf = width(int(op.values.min(initial=0)), int(op.values.max(initial=0)))
-            sums = op.leaves.columns * (op.values.shape[1] if op.output is None else 1)
-            return Counter({("choice", leaf): op.values.size, ("adder", bits): sums})
+            return sum_of_leaves(op)
         case ops.WeightedSum():
             weights = np.unique(op.weights, axis=1)
             factors = int((~powers(weights)).sum())
@@ -152,6 +158,23 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
             word, factor = ("table", word_bits(op)), ("multiplier", max(slope, op.low))
             return Counter({word: len(op.base) * columns, factor: columns, ("adder", bits): columns})
     return Counter()
+
+
+def compares(column: np.ndarray, rank: np.ndarray) -> Counter[tuple[str, int]]:
+    """The compares of codes with ranks, each once. The codes of a column are as wide as its largest rank."""
+    tested, largest = np.unique(column.astype(np.int64) << 32 | rank) >> 32, np.zeros(column.max(initial=0) + 1)
+    np.maximum.at(largest, column, rank)
+    widths, counts = np.unique(np.frexp(largest)[1][tested], return_counts=True)
+    return Counter({("compare", max(1, int(w))): int(n) for w, n in zip(widths, counts, strict=True)})
+
+
+def sum_of_leaves(op: ops.LeafSum) -> Counter[tuple[str, int]]:
+    """What chooses the leaves of trees and adds them up: a tree's numbers are as wide as its largest needs."""
+    parts = leaf_ranges(op.leaves)
+    starts, leaves = [part.start for part in parts], np.array([part.stop - part.start for part in parts])
+    widths = np.frexp(np.maximum.reduceat(op.values, starts, axis=0))[1]  # [T, K]
+    chosen, added = int(((leaves - 1) @ widths).sum()), int(widths.sum())
+    return Counter({("choice", 1): round(CHOSEN * chosen), ("adder", 1): round(ADDED * added)})
 
 
 def bits_of_factors(op: ops.WeightedSum, bits: int) -> int:

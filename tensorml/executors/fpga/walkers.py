@@ -16,6 +16,7 @@ from tensorml import ops
 from tensorml.executors.fpga.area import Limit, limit_of, require
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.design import number
+from tensorml.executors.fpga.estimate import LEAST_MEMORY
 from tensorml.executors.fpga.fixed import DoesNotFit
 from tensorml.executors.fpga.memory import (
     AT_ONCE,
@@ -276,9 +277,9 @@ module $name (
     input  wire [$row_high:0] row,
 $ports
 );
-    reg [$word_high:0] nodes [0:$last_node];
+    ${node_style}reg [$word_high:0] nodes [0:$last_node];
     initial $$readmemh("${name}_nodes.hex", nodes);
-    reg [$leaf_high:0] leaves [0:$last_leaf];
+    ${leaf_style}reg [$leaf_high:0] leaves [0:$last_leaf];
     initial $$readmemh("${name}_leaves.hex", leaves);
 
     // The next tree, and an address; a cycle later the node there, then the code that it tests, then the next address.
@@ -324,6 +325,8 @@ def walker(found: Memory, sizes: Sizes, codes: Sequence[Field], ranges: Sequence
         row_high=code * len(codes) - 1,
         ports=",\n".join(f"    output reg {kind(ends)} total_{k}" for k, ends in enumerate(ranges)),
         word_high=sizes.word - 1,
+        node_style=style(len(found.words) * sizes.word),
+        leaf_style=style(len(found.leaves) * leaf_width(found)),
         last_node=len(found.words) - 1,
         leaf_high=leaf_width(found) - 1,
         last_leaf=len(found.leaves) - 1,
@@ -342,6 +345,14 @@ def walker(found: Memory, sizes: Sizes, codes: Sequence[Field], ranges: Sequence
         ),
         sums="\n".join(sums),
     )
+
+
+def style(bits: int) -> str:
+    """What tools are told of a memory. Yosys would make LUTs of many that fill half a block RAM, twice what it reckons.
+
+    Small ones are left to it.
+    """
+    return '(* ram_style = "block", rom_style = "block" *)\n    ' if bits > LEAST_MEMORY else ""
 
 
 def total(k: int, value: Ends, signed: bool) -> str:
