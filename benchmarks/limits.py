@@ -33,8 +33,8 @@ from tensorml.executors.fpga.accuracy import FixedPoint
 from tensorml.executors.fpga.area import Limit
 from tensorml.executors.fpga.estimate import estimate
 from tensorml.executors.fpga.program import Core, FpgaExecutor
+from tensorml.executors.fpga.room import area as area_of_walkers
 from tensorml.executors.fpga.synthesis import FAMILIES, synthesize
-from tensorml.executors.fpga.walkers import area as area_of_walkers
 from tensorml.graph import Graph
 
 DOCS = Path(__file__).parent.parent / "docs"

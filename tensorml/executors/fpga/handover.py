@@ -20,9 +20,9 @@ from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.program import Core, core_of
 from tensorml.executors.fpga.project import refuse_foreign, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
+from tensorml.executors.fpga.room import area
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.fpga.synthesis import kept_area, kept_timing
-from tensorml.executors.fpga.walkers import area
 from tensorml.graph import Input, Op
 
 GOLDEN = 256  # rows of a test bench

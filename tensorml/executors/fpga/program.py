@@ -21,11 +21,11 @@ from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
+from tensorml.executors.fpga.room import most, require_walkers
 from tensorml.executors.fpga.rules import rules
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Entrance, Split
 from tensorml.executors.fpga.walkers import circuit as in_memory
-from tensorml.executors.fpga.walkers import most, require_walkers
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
 from tensorml.inputs import read

@@ -13,11 +13,9 @@ from string import Template
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.area import Limit, limit_of, require
 from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.design import number
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
-from tensorml.executors.fpga.fixed import DoesNotFit
 from tensorml.executors.fpga.memory import (
     AT_ONCE,
     Ends,
@@ -27,47 +25,12 @@ from tensorml.executors.fpga.memory import (
     bits_of,
     leaf_trees,
     leaf_values,
-    leaves_of,
     longest,
     memory,
-    nodes_of,
     sizes_of,
 )
-from tensorml.executors.fpga.synthesis import Area
 
 AFTERWARDS = 6  # cycles from the last step to the result
-BLOCK = 16384  # bits of a block RAM that words of any width use
-LUTS = (70.0, 0.33, 3.0)  # of a walker, of a bit of the row that it chooses from, of a bit of a leaf
-
-
-def area(found: Ensemble, walkers: int, family: str) -> Area:
-    """About what so many walkers take: LUTs by the formula of LUTS, block RAM by the memories' words."""
-    groups = found.groups(walkers)
-    sizes = sizes_of(groups, found.fields, longest(groups))
-    values = bits_of((int(found.sums.values.min(initial=0)), int(found.sums.values.max(initial=0))))
-    width_of_leaf = values * (len(found.sums.start) if found.sums.output is None else 1)
-    nodes, leaves = (max(sum(1 for t in g for _ in of(t)) for g in groups) for of in (nodes_of, leaves_of))
-    blocks = sum(-(-words * bits // BLOCK) for words, bits in ((nodes, sizes.word), (leaves, width_of_leaf)))
-    luts = LUTS[0] + (sizes.rank - 1) * len(found.fields) * LUTS[1] + width_of_leaf * LUTS[2]
-    return Area(family, round(walkers * luts), walkers * 100, block_rams=walkers * blocks)
-
-
-def most(found: Ensemble, limit: Limit) -> int:
-    """The most walkers that fit; 0 if not even one does."""
-    fits, not_any_more = 0, len(found.trees) + 1
-    while not_any_more - fits > 1:
-        middle = (fits + not_any_more) // 2
-        room = limit.room(area(found, middle, limit.family))
-        fits, not_any_more = (middle, not_any_more) if room else (fits, middle)
-    return fits
-
-
-def require_walkers(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
-    """So many walkers, if they fit. Raises DoesNotFit for what is no ensemble, TooLarge."""
-    if found is None:
-        raise DoesNotFit("only a single sum of trees can be kept in memory for walkers")
-    require(area(found, walkers, limit_of(limit).family), limit)
-    return walkers
 
 
 def circuit(found: Ensemble, walkers: int, name: str, title: str) -> Circuit:
@@ -348,9 +311,9 @@ def walker(found: Memory, sizes: Sizes, codes: Sequence[Field], ranges: Sequence
 
 
 def style(bits: int) -> str:
-    """What tools are told of a memory. Yosys would make LUTs of many that fill half a block RAM, twice what it reckons.
+    """What tools are told of a memory: left to itself, Yosys makes LUTs of many that fill half a block RAM.
 
-    Small ones are left to it.
+    These are three times as many as it reckons with. Small memories are left to it.
     """
     return '(* ram_style = "block", rom_style = "block" *)\n    ' if bits > LEAST_MEMORY else ""
 
