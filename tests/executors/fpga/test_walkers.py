@@ -86,7 +86,7 @@ def test_a_forest_that_does_not_fit_is_kept_in_memory() -> None:
 def test_more_room_means_more_walkers() -> None:
     found = [
         tensorml.convert(forest(), X, executor=FpgaExecutor(area=replace(SMALL, luts=luts))).program("predict").core
-        for luts in (300, 600)
+        for luts in (130, 400)
     ]
     assert found[0].walkers < found[1].walkers
     assert found[0].circuit.interval > found[1].circuit.interval
