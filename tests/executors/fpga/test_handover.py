@@ -113,7 +113,7 @@ def test_a_report_of_trees_in_memory_estimates_walkers() -> None:
     assert report.interval == report.latency > 1
     for found in report.areas.values():
         assert found.luts > 0
-        assert found.block_rams >= 2
+        assert found.block_rams == 0  # so few nodes are LUTs
 
 
 def test_a_report_of_trees_without_rows_has_a_bound() -> None:
