@@ -32,6 +32,14 @@ BUILT = ("build", "__pycache__")  # folders that `make` and Python leave in a pr
 AXIS_LATENCY = 2  # cycles beyond the circuit's: into the memory, and onto the port
 CLOCK = 50.0  # MHz, where no tool has said what is possible: what walkers reach with ports on pins all over the device
 MARGIN = 0.8  # of the clock that was reached by the circuit alone
+LINT = """\
+// A value is as wide as its range, which is known: what is narrower is extended, what is wider is cut without loss.
+/* verilator lint_off WIDTHEXPAND */
+/* verilator lint_off WIDTHTRUNC */
+{}
+/* verilator lint_on WIDTHTRUNC */
+/* verilator lint_on WIDTHEXPAND */
+"""
 BENCH = ("golden.py", "run.py", "test_core.py", "test_wrapper.py")
 
 Rows = tuple[np.ndarray, np.ndarray]  # int64 [N, fields], and the results that they give, int64 [N, result fields]
@@ -123,7 +131,7 @@ def contents(page: Page, golden: Rows) -> dict[str, str]:
     sizes |= {"mhz": f"{mhz:.1f}", "period": f"{1000 / mhz:.3f}", "golden": len(golden[0])}
     code = {"encode": page.encoder.gaps, "decode": page.decoder.gaps}
     files = {
-        f"rtl/{name}.v": circuit.verilog,
+        f"rtl/{name}.v": LINT.format(circuit.verilog.strip()),
         f"rtl/{name}_axis.v": filled("axis.v", sizes),
         **{f"rtl/{image}": text for image, text in circuit.images.items()},
         f"include/{name}.h": filled("header.h", sizes | header_fields(circuit, page.formats)),

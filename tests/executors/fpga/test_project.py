@@ -25,8 +25,9 @@ from tensorml.executors.fpga.simulate import pack
 from tensorml.executors.fpga.synthesis import Area
 from tensorml.executors.fpga.tools import Tool, require
 from tensorml.report import Table
+from tests.executors.fpga import models
 from tests.executors.fpga.circuits import CASES, random_rows
-from tests.executors.fpga.models import TWO, X
+from tests.executors.fpga.models import TWO, X, fitted
 from tests.executors.fpga.stand import core_of, integers
 
 FOREST = XGBClassifier(n_estimators=5, max_depth=2, n_jobs=1).fit(X, TWO)
@@ -144,6 +145,16 @@ def test_verilator_has_no_warning(name, tmp_path):
     sources = (f"rtl/{name}.v", f"rtl/{name}_axis.v")
     options = ("--lint-only", "-Wall", *allowed, "--default-language", "1364-2005", "--top-module", f"{name}_axis")
     assert "%Warning" not in verilator.run(*options, *sources, folder=folder)
+
+
+@pytest.mark.parametrize("name", ["GradientBoostingClassifier", "MLPClassifier, relu"])
+def test_verilator_says_nothing_of_a_model_unless_asked(name, tmp_path):
+    core = core_of(tensorml.convert(fitted(name), models.CASES[name].x, executor="fpga"), "predict")
+    rows = random_rows(core.circuit.inputs, 2)
+    write_project(core.circuit, tmp_path / "p", (rows, integers(core, rows)))
+    (verilator,) = require("verilator")
+    options = ("--lint-only", "--default-language", "1364-2005", "--top-module", "core_axis")
+    assert "%Warning" not in verilator.run(*options, "rtl/core.v", "rtl/core_axis.v", folder=tmp_path / "p")
 
 
 def test_yosys_takes_the_files_as_verilog_2005(tmp_path):
