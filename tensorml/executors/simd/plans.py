@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numba.core.registry import cpu_target
 
 from tensorml import ops
 from tensorml.errors import GraphTypeError
-from tensorml.executors.simd.addresses import LANES
+from tensorml.executors.simd.addresses import LANES, has_avx512
+from tensorml.executors.simd.blocks import DEPTH, Blocks, fits_blocks
 from tensorml.executors.simd.codes import searchable
 from tensorml.executors.simd.shapes import INT32, SMALL, Heap, Numbering, Shape
 from tensorml.graph import Op
 
-Kind = Literal["perfect", "any", "walk", "values", "symmetric"]
+Kind = Literal["perfect", "any", "walk", "values", "blocks", "symmetric"]
 
 DEEPEST = 8  # levels of a tree whose leaves a byte can number
 MOST = 2**DEEPEST
 # Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step
-# of a walk, for a level of a symmetric tree, for a step by values, for coding a value.
-PERFECT, ANY, WALK, SYMMETRIC, VALUES, CODE = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0
+# of a walk, for a level of a symmetric tree, for a step by values, for a block by values, for coding a value, for
+# copying one.
+PERFECT, ANY, WALK, SYMMETRIC, VALUES, BLOCK, CODE, COPY = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0, 2.0, 0.4
 NEVER = 0xFFFF  # a code that no row has
 
 
@@ -184,6 +187,26 @@ class ValuesPlan(Plan):
         return self.numbering.leaves[self.numbering.of(tree)]
 
 
+class BlocksPlan(Plan):
+    """Deep trees: four levels at a time by the values themselves. A leaf has a number from the left, after the blocks."""
+
+    kind, index = "blocks", "int16"
+
+    def __init__(self, shape: Shape):
+        self.trees, self.codes, self.cost = len(shape.op.roots), shape.codes, blocks_cost(shape)
+        self.blocks = Blocks(shape, rank_of(shape.op))
+        self.most = max(map(len, self.blocks.of_leaf))
+
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """The blocks, and how many each tree has."""
+        starts = self.blocks.starts
+        return [self.blocks.bytes[starts[begin] : starts[end]], self.blocks.count[begin:end]]
+
+    def leaves(self, tree: int) -> np.ndarray:
+        """By number; 0 for a block."""
+        return self.blocks.of_leaf[tree]
+
+
 class SymmetricPlan(Plan):
     """Symmetric trees of up to 8 levels, filled up with tests that do not count: a bit a level."""
 
@@ -230,6 +253,14 @@ def walk_cost(shape: Shape) -> float:
 def values_cost(shape: Shape) -> float:
     """Nanoseconds a row and tree."""
     return VALUES * path(shape) if by_values(shape.op) else np.inf
+
+
+def blocks_cost(shape: Shape) -> float:
+    """Nanoseconds a row and tree."""
+    if not has_avx512(cpu_target.target_context) or not fits_blocks(shape):
+        return np.inf
+    levels = min(path(shape) + DEPTH, shape.depth) - DEPTH  # rows that go down together wait for the last
+    return BLOCK * (0.25 + max(1.0, levels / DEPTH))
 
 
 def path(shape: Shape) -> float:
@@ -279,5 +310,6 @@ def plan_trees(op: Op) -> Plan:
         (coding + trees * any_cost(shape), AnyPlan),
         (coding + trees * walk_cost(shape), WalkPlan),
         (trees * values_cost(shape), ValuesPlan),
+        (COPY * op.codes.columns + trees * blocks_cost(shape), BlocksPlan),
     )
     return min(ways, key=lambda way: way[0])[1](shape)

@@ -31,6 +31,7 @@ from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Parameter
 from tensorml.executors.simd.plans import Plan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
+from tensorml.executors.simd.symmetric import sum_symmetric, sums_in_registers
 from tensorml.executors.simd.trees import descend_all
 from tensorml.graph import Op
 
@@ -191,6 +192,9 @@ def leaf_sum_rule(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Bloc
     """Codes, leaves and sums, some trees at a time."""
     plan = plan_trees(op.leaves)
     block = result(assembler, op)
+    if sums_in_registers(op, plan):
+        sum_symmetric(assembler, op, plan, blocks, block)
+        return block
     found = descend_all(assembler, op.leaves, plan, blocks)
     size = size_of_tables(op.dtype, plan.most) if plan.index == "uint8" else 0
     outputs = len(op.start)

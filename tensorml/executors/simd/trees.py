@@ -11,15 +11,17 @@ from tensorml import ops
 from tensorml.executors.simd.addresses import LANES, load, store
 from tensorml.executors.simd.codes import code_sources, grouped_codes
 from tensorml.executors.simd.compares import any_trees, perfect_trees, stacked_trees, symmetric_trees
+from tensorml.executors.simd.descents import ROW, block_trees, side_by_side, ways
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Parameter
-from tensorml.executors.simd.plans import Plan, ValuesPlan, descendable, plan_trees
+from tensorml.executors.simd.plans import COPY, BlocksPlan, Plan, ValuesPlan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
 from tensorml.executors.simd.shapes import SMALL
 from tensorml.executors.simd.walks import walking, walking_values
 from tensorml.graph import Op
 
 GROUP = 64  # trees whose leaves are found before they are added up
+BIG_GROUP = 16  # big ones
 
 
 @cache
@@ -72,9 +74,30 @@ def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin:
     return leaves
 
 
+def descend_blocks(assembler: Assembler, plan: BlocksPlan, x: Block) -> Iterator[tuple[int, Block]]:
+    """As `descend_all`, by the columns of x."""
+    columns = [x.columns[feature] for feature in plan.blocks.features]
+    values, paths = assembler.reserve(ROW), assembler.reserve(4)
+    given = assembler.place(values)
+    assembler.add(side_by_side(), len(columns), given, *columns, cost=COPY * len(columns))
+    told = (assembler.constant(ways()), assembler.place(paths), len(columns), *columns)
+    for begin in range(0, plan.trees, BIG_GROUP):
+        trees = min(BIG_GROUP, plan.trees - begin)
+        leaves = assembler.allocate(trees, np.dtype(plan.index))
+        nodes = [assembler.constant(array) for array in plan.nodes(begin, begin + trees)]
+        assembler.add(block_trees(), given, trees, *nodes, *told, *leaves.columns, cost=plan.cost * trees)
+        yield begin, leaves
+        assembler.release(*leaves.buffers)
+    assembler.release(values)
+    assembler.release(paths)
+
+
 def descend_all(assembler: Assembler, op: Op, plan: Plan, blocks: tuple[Block, ...]) -> Iterator[tuple[int, Block]]:
     """Add codes and descents, some trees at a time: the first of these, and their leaves, there until the next."""
     (codes,) = op.operands
+    if isinstance(plan, BlocksPlan):
+        yield from descend_blocks(assembler, plan, *blocks)
+        return
     room = None if isinstance(plan, ValuesPlan) else grouped_codes(assembler, codes, blocks)
     jump = LANES * codes.columns * codes.dtype.itemsize
     given = (assembler.place(room), jump) if room else blocks[0].columns
