@@ -99,10 +99,10 @@ def loop(
     return new
 
 
-def has_avx512(context: Any) -> bool:
-    """Whether kernels are compiled for a processor with 512-bit vectors."""
+def has_avx512(context: Any, part: str = "f") -> bool:
+    """Whether kernels are compiled for a processor with 512-bit vectors. part: "bw" for those of bytes and words."""
     _, _, features = context.codegen().magic_tuple()
-    return "+avx512f" in features
+    return f"+avx512{part}" in features
 
 
 @intrinsic

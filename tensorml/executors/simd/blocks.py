@@ -85,7 +85,8 @@ def limits(op: ops.Descend, codes: ops.Rank, turned: np.ndarray) -> np.ndarray:
     threshold[real] = codes.boundaries[codes.offsets[op.column[real]] + op.rank[real] - 1]
     threshold = np.where(turned, -threshold, threshold)
     reached = turned if codes.strict else ~turned  # goes on at the threshold itself, too
-    return np.where(reached, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    with np.errstate(over="ignore"):  # the least number exceeds minus infinity
+        return np.where(reached, np.nextafter(threshold, np.float32(-np.inf)), threshold)
 
 
 def leaves_by_place(shape: Shape, count: np.ndarray) -> list[np.ndarray]:
@@ -93,7 +94,9 @@ def leaves_by_place(shape: Shape, count: np.ndarray) -> list[np.ndarray]:
     number, tree = shape.leaf
     ordered = number[np.lexsort((shape.first[1][number], tree))]
     parts = np.split(ordered, np.cumsum(shape.leaves)[:-1])
-    return [np.concatenate([np.zeros(blocks, INT32), part.astype(INT32)]) for blocks, part in zip(count, parts, strict=True)]
+    return [
+        np.concatenate([np.zeros(blocks, INT32), part.astype(INT32)]) for blocks, part in zip(count, parts, strict=True)
+    ]
 
 
 def fits_blocks(shape: Shape) -> bool:

@@ -39,7 +39,7 @@ REALS, WHOLE = ir.VectorType(LLVM["float32"], SLOTS), ir.VectorType(I32, SLOTS)
 
 
 def ways() -> np.ndarray:
-    """For the compares of a block's first three levels, a bit each in heap order, the node on the fourth. uint8 [128]."""
+    """The node on a block's fourth level for the compares on the first three, a bit each in heap order. uint8 [128]."""
     compares, node = np.arange(128), np.zeros(128, np.int64)
     for _ in range(DEPTH - 1):
         node = 2 * node + 1 + (compares >> node & 1)

@@ -65,9 +65,13 @@ class Assembler:
     """Instructions as they are added: words, which of them are places, and the units of these.
 
     linked: which are addresses of words. kept: arrays whose addresses are among the words. cost: the estimated time for
-    a row, in nanoseconds.
+    a row, in nanoseconds. few: whether calls have few rows; at_most: so many, if rules chose instructions that only pay
+    for more; large: whether these read so much that a block has more rows.
     """
 
+    few: bool = False
+    at_most: int = 0
+    large: bool = False
     words: list[int] = field(default_factory=list)
     relocated: list[int] = field(default_factory=list)
     units: list[int] = field(default_factory=list)
@@ -157,7 +161,7 @@ class Machine:
     def __init__(self, assembler: Assembler, inputs: Sequence[Outer], outputs: Sequence[Outer], threads: int):
         self.inputs, self.outputs, self.threads = tuple(inputs), tuple(outputs), threads
         self.kept, self.instructions, self.cost = tuple(assembler.kept), assembler.instructions, assembler.cost
-        self.rows = rows_of_block(assembler.height)
+        self.rows = rows_of_block(assembler.height, 2 if assembler.large else 1)
         self.stride = self.rows + (LINE if self.rows >= 256 else 0)  # not a power of two: columns share no cache set
         self.size = assembler.height * self.stride + LANES
         self.words = np.array(assembler.words, np.int64)
@@ -197,9 +201,9 @@ class Machine:
         return status
 
 
-def rows_of_block(height: int) -> int:
-    """How many rows, a multiple of the lanes, keep a block of `height` bytes a row in the cache."""
-    return max(LANES, min(MOST_ROWS, CACHE // max(1, height) // LANES * LANES))
+def rows_of_block(height: int, times: int = 1) -> int:
+    """How many rows, a multiple of the lanes, keep a block of `height` bytes a row in its share of the cache."""
+    return max(LANES, min(times * MOST_ROWS, times * CACHE // max(1, height) // LANES * LANES))
 
 
 class Arena:

@@ -188,7 +188,7 @@ class ValuesPlan(Plan):
 
 
 class BlocksPlan(Plan):
-    """Deep trees: four levels at a time by the values themselves. A leaf has a number from the left, after the blocks."""
+    """Deep trees: four levels at a time, by the values themselves. Leaves are numbered from the left, after blocks."""
 
     kind, index = "blocks", "int16"
 
@@ -297,8 +297,8 @@ def descendable(op: Op) -> bool:
     return can_walk(op) or bool(np.isfinite(min(cost(Shape(op)) for cost in (perfect_cost, any_cost))))
 
 
-def plan_trees(op: Op) -> Plan:
-    """The cheapest way down, by estimate."""
+def plan_trees(op: Op, *, few: bool = False) -> Plan:
+    """The cheapest way down, by estimate; for few rows, if `few`."""
     if isinstance(op, ops.DescendSymmetric):
         return SymmetricPlan(op)
     if not isinstance(op, ops.Descend):
@@ -310,6 +310,6 @@ def plan_trees(op: Op) -> Plan:
         (coding + trees * any_cost(shape), AnyPlan),
         (coding + trees * walk_cost(shape), WalkPlan),
         (trees * values_cost(shape), ValuesPlan),
-        (COPY * op.codes.columns + trees * blocks_cost(shape), BlocksPlan),
+        (np.inf if few else COPY * op.codes.columns + trees * blocks_cost(shape), BlocksPlan),
     )
     return min(ways, key=lambda way: way[0])[1](shape)

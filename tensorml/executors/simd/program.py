@@ -116,9 +116,31 @@ class Part:
         inputs: dict[Op, Op] = {op: Input(name, op.type) for op, name in self.given.items()}
         return Graph(self.made).rewrite(lambda op: None, inputs)
 
-    def machine(self, threads: int) -> Machine:
-        """The instructions."""
-        return Lowering(self).machine(threads)
+    def machine(self, threads: int) -> Step:
+        """The instructions; others for few rows, if rules have a choice."""
+        lowering = Lowering(self)
+        many = lowering.machine(threads)
+        at_most = lowering.assembler.at_most
+        return BySize(self, at_most, many, threads) if at_most else many
+
+
+@dataclass(eq=False)
+class BySize:
+    """A part that is computed by other instructions for few rows: these are made when they are wanted."""
+
+    part: Part
+    at_most: int
+    many: Machine
+    threads: int
+
+    def __call__(self, arrays: Mapping[str, np.ndarray], rows: int) -> Arrays | None:
+        """As a machine."""
+        return self.many(arrays, rows) if rows > self.at_most else self.few(arrays, rows)
+
+    @cached_property
+    def few(self) -> Machine:
+        """The instructions for few rows."""
+        return Lowering(self.part, few=True).machine(self.threads)
 
 
 def partition(graph: Graph) -> list[Part]:
@@ -168,9 +190,9 @@ class Lowering:
     their memory.
     """
 
-    def __init__(self, part: Part):
+    def __init__(self, part: Part, *, few: bool = False):
         self.part = part
-        self.assembler = Assembler()
+        self.assembler = Assembler(few=few)
         self.layout = layout(part.order, part.given, part.made.values())
         self.blocks: dict[Op, Block] = {}
         self.rows: dict[Op, Rows] = {}

@@ -190,9 +190,9 @@ def summable(op: Op) -> bool:
 @rule(ops.LeafSum, accepts=summable, reads=through)
 def leaf_sum_rule(assembler: Assembler, op: ops.LeafSum, *blocks: Block) -> Block:
     """Codes, leaves and sums, some trees at a time."""
-    plan = plan_trees(op.leaves)
+    plan = plan_trees(op.leaves, few=assembler.few)
     block = result(assembler, op)
-    if sums_in_registers(op, plan):
+    if sums_in_registers(op, plan) and not assembler.few:
         sum_symmetric(assembler, op, plan, blocks, block)
         return block
     found = descend_all(assembler, op.leaves, plan, blocks)

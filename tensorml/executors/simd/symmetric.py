@@ -41,6 +41,7 @@ LEAVES = 64  # of a tree, some of them perhaps never reached
 WORDS, QUARTERS = 32, 4  # of a register, of a float64
 TREES = 32  # whose tables stay in the first cache while all rows pass
 TABLE = 8 * LEAVES  # bytes
+FEW_ROWS = 4  # that are summed sooner one by one
 
 
 def quarters(values: np.ndarray) -> np.ndarray:
@@ -110,9 +111,7 @@ def add_symmetric(
             tested = b.add(nodes, b.mul(tree, constant(8 * levels)))
             table = b.add(values, b.mul(tree, constant(TABLE)))
             leaf = b.bitcast(numbered(b, begin, tested, levels, name), words)
-            parts = [
-                b.load(pointer(b, table, constant(LINE * k), I8, words), align=LINE) for k in range(2 * QUARTERS)
-            ]
+            parts = [b.load(pointer(b, table, constant(LINE * k), I8, words), align=LINE) for k in range(2 * QUARTERS)]
             odd = b.lshr(leaf, ir.Constant(words, [8] * WORDS))
             found = held(b, leaf, parts) + held(b, odd, parts)
             return [b.fadd(total, value) for total, value in zip(sums, found, strict=True)]
@@ -166,13 +165,12 @@ def ordering() -> Kernel:
 def sums_in_registers(op: ops.LeafSum, plan: Plan) -> bool:
     """Whether these kernels compute the sums."""
     fits = isinstance(plan, SymmetricPlan) and 0 < plan.most <= LEAVES and len(op.start) == 1
-    return fits and op.dtype == np.float64 and has_avx512(cpu_target.target_context)
+    return fits and op.dtype == np.float64 and has_avx512(cpu_target.target_context, "bw")
 
 
-def sum_symmetric(
-    assembler: Assembler, op: ops.LeafSum, plan: Plan, blocks: tuple[Block, ...], out: Block
-) -> None:
+def sum_symmetric(assembler: Assembler, op: ops.LeafSum, plan: Plan, blocks: tuple[Block, ...], out: Block) -> None:
     """Codes and sums."""
+    assembler.at_most = max(assembler.at_most, FEW_ROWS)
     (codes,) = op.leaves.operands
     size, trees = codes.dtype.itemsize, plan.trees
     room, sums = grouped_codes(assembler, codes, blocks), assembler.reserve(8)

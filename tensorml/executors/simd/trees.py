@@ -22,6 +22,7 @@ from tensorml.graph import Op
 
 GROUP = 64  # trees whose leaves are found before they are added up
 BIG_GROUP = 16  # big ones
+FEW_ROWS = 16  # that go down sooner without blocks
 
 
 @cache
@@ -76,6 +77,7 @@ def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin:
 
 def descend_blocks(assembler: Assembler, plan: BlocksPlan, x: Block) -> Iterator[tuple[int, Block]]:
     """As `descend_all`, by the columns of x."""
+    assembler.at_most, assembler.large = max(assembler.at_most, FEW_ROWS), True
     columns = [x.columns[feature] for feature in plan.blocks.features]
     values, paths = assembler.reserve(ROW), assembler.reserve(4)
     given = assembler.place(values)
@@ -112,7 +114,7 @@ def descend_all(assembler: Assembler, op: Op, plan: Plan, blocks: tuple[Block, .
 @rule(ops.Descend, ops.DescendSymmetric, accepts=descendable, reads=code_sources)
 def descend_rule(assembler: Assembler, op: ops.Descend, *blocks: Block) -> Block:
     """The leaves themselves."""
-    plan, block = plan_trees(op), result(assembler, op)
+    plan, block = plan_trees(op, few=assembler.few), result(assembler, op)
     for begin, found in descend_all(assembler, op, plan, blocks):
         parameters: list[Parameter] = []
         for t, place in enumerate(found.columns, begin):
