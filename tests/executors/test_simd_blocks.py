@@ -1,4 +1,4 @@
-"""Deep trees by blocks, on float32 values at and beside every threshold; sums over symmetric trees in registers."""
+"""Deep trees by blocks on float32 values beside every threshold; sums over symmetric trees, and ranks, in registers."""
 
 from __future__ import annotations
 
@@ -141,3 +141,24 @@ def test_sums_over_symmetric_trees_have_every_bit_of_the_reference(sizes: list[i
 
 def test_every_sum_is_put_in_its_row():
     np.testing.assert_array_equal(np.sort(symmetric.order()), np.arange(64))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 31, 32, 63, 64, 127, 128, 254, 255, 300])
+def test_ranks_among_any_number_of_boundaries(count: int, dtype: type, *, strict: bool):
+    if count == 300 and dtype == np.uint8:
+        dtype = np.int32
+    rng = np.random.default_rng(count)
+    drawn = np.concatenate([rng.normal(size=400).astype(np.float32), TRAPS[np.abs(TRAPS) >= 0]])
+    boundaries = np.unique(rng.permutation(drawn)[:count])
+    few = boundaries[:3]
+    offsets = np.cumsum([0, len(boundaries), len(few)])
+    x = Input("x", TensorType(("N", 2), np.dtype(np.float32)))
+    nan = np.array([min(len(boundaries) + 1, 255), 0])
+    op = ops.Rank(x, np.array([1, 0]), np.concatenate([boundaries, few]), offsets, nan, np.dtype(dtype), strict)
+    values = np.concatenate([boundaries, np.nextafter(boundaries, np.float32(0)), TRAPS])
+    inputs = {"x": rng.choice(values, size=(777, 2))}
+    graph = Graph({"out": op})
+    actual = SimdExecutor(threads=1).compile(graph)(inputs, 777)["out"]
+    np.testing.assert_array_equal(actual, evaluate(graph, inputs)["out"])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import (
@@ -19,6 +20,7 @@ from tensorml.executors.simd.addresses import (
     LANES,
     LLVM,
     constant,
+    has_avx512,
     intrinsic,
     load,
     pointer,
@@ -27,6 +29,7 @@ from tensorml.executors.simd.addresses import (
 )
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Buffer, Parameter, Place
+from tensorml.executors.simd.permutes import MOST, halved, levels_of, ranking_in_registers
 from tensorml.executors.simd.rules import handles, result, rule
 from tensorml.graph import Op
 
@@ -112,6 +115,10 @@ def searchable(op: Op) -> bool:
 
 def rank(assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, ...], jump: Parameter) -> None:
     """Add the instruction that writes the codes to these places."""
+    most = levels_of(np.diff(op.offsets).max(initial=0))
+    if op.x.dtype == np.float32 and most <= MOST and has_avx512(cpu_target.target_context):
+        rank_in_registers(assembler, op, x, places, jump)
+        return
     parameters: list[Parameter] = [len(op.source), jump]
     for k, (place, source) in enumerate(zip(places, op.source, strict=True)):
         nodes, starts = search(op.column(k))
@@ -120,6 +127,20 @@ def rank(assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, 
         parameters += [place, x.columns[source], int(op.nan[k]), len(starts), address, *rest]
     kernel = ranking(op.x.dtype.name, op.dtype.name, int(op.strict))
     assembler.add(kernel, *parameters, cost=2.0 * len(op.source))
+
+
+def rank_in_registers(
+    assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, ...], jump: Parameter
+) -> None:
+    """The same, for few boundaries."""
+    parameters: list[Parameter] = [len(op.source), jump]
+    for k, (place, source) in enumerate(zip(places, op.source, strict=True)):
+        boundaries = op.column(k)
+        levels = levels_of(len(boundaries))
+        table = assembler.constant(halved(boundaries, levels))
+        parameters += [place, x.columns[source], int(op.nan[k]), levels, table]
+    kernel = ranking_in_registers(op.dtype.name, op.dtype.itemsize, int(op.strict))
+    assembler.add(kernel, *parameters, cost=0.6 * len(op.source))
 
 
 @rule(ops.Rank, accepts=searchable)

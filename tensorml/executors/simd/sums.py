@@ -29,6 +29,7 @@ from tensorml.executors.simd.codes import code_sources
 from tensorml.executors.simd.index import filling
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE, Assembler, Block, Parameter
+from tensorml.executors.simd.permutes import permuted
 from tensorml.executors.simd.plans import Plan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
 from tensorml.executors.simd.symmetric import sum_symmetric, sums_in_registers
@@ -65,19 +66,6 @@ def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any,
         return context.get_dummy_value()
 
     return types.void(index, table, out, row, size, dtype), generate
-
-
-def permuted(b: ir.IRBuilder, permute: Any, tables: list[Any], index: Any) -> Any:
-    """The numbers of these indices: found in each pair of vectors, then chosen among the pairs, bit by bit."""
-    kind, lanes = index.type, index.type.count
-    found = [b.call(permute, [tables[k], index, tables[k + 1]]) for k in range(0, len(tables), 2)]
-    bit = 2 * lanes
-    while len(found) > 1:
-        masked = b.and_(index, ir.Constant(kind, [bit] * lanes))
-        high = b.icmp_unsigned("!=", masked, ir.Constant(kind, [0] * lanes))
-        found = [b.select(high, found[k + 1], found[k]) for k in range(0, len(found), 2)]
-        bit *= 2
-    return found[0]
 
 
 @cache
