@@ -71,7 +71,7 @@ def ranked(typing: Any, x: Any, table: Any, nan: Any, out: Any, levels: Any, str
         one, begin = ir.Constant(whole, [1] * LANE), ir.Constant(whole, [2**depth] * LANE)
         code = splat(b, b.trunc(missing, I32), LANE)
         parts = [b.load(pointer(b, values, constant(4 * LANE * k), I8, reals), align=4) for k in range(AT_ONCE)]
-        nodes = [one] * AT_ONCE
+        nodes: list[Any] = [one] * AT_ONCE
         for level in range(depth):
             first = 2**level // LANE if level >= LEAST else 0
             among = tables[first : max(2, 2 * first)]
