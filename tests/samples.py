@@ -186,6 +186,17 @@ SAMPLES: dict[str, tuple[Op, float]] = {
     "where": (ops.Where(X["flag"], X["special"], Const(np.array(2.0))), 0),
     "finite": (ops.Finite(X["plain"], False, "Reader"), 0),
     "finite or nan": (ops.Finite(ops.Where(X["flag"], X["plain"], Const(np.array(np.nan))), True, "Reader"), 0),
+    "within": (
+        ops.Within(
+            ops.Where(X["flag"], X["plain"], Const(np.array(np.nan))),
+            np.array([-99.0, -np.inf, -9.0, -np.inf]),
+            np.array([99.0, 99.0, np.inf, np.inf]),
+            np.ones(4, bool),
+            "Reader",
+            np.dtype(np.float32),
+        ),
+        0,
+    ),
     "require": (ops.Require(X["special"], ops.Less(X["code"], Const(np.array(6, np.uint8))), "six or more"), 0),
     "mat mul": (ops.MatMul(X["plain"], WEIGHTS), 1e-12),
     "mat mul to one column": (ops.MatMul(X["plain"], Const(WEIGHTS.value[:, :1])), 1e-12),

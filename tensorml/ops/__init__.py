@@ -83,6 +83,7 @@ from tensorml.ops.host import Sparse as Sparse
 from tensorml.ops.host import Table as Table
 from tensorml.ops.host import TextCode as TextCode
 from tensorml.ops.host import Untyped as Untyped
+from tensorml.ops.host import Within as Within
 from tensorml.ops.index import Columns as Columns
 from tensorml.ops.index import Concat as Concat
 from tensorml.ops.index import Fill as Fill

@@ -35,12 +35,47 @@ class Finite(Op):
         return x
 
     def message(self, *, infinity: bool) -> str:
-        """What the error says. Source: sklearn.utils.validation._assert_all_finite_element_wise."""
-        if infinity:
-            return (
-                f"Input X contains infinity or a value too large for {self.x.dtype!r}; {self.reader} does not take it."
-            )
-        return f"Input X contains NaN; {self.reader} does not take it. Impute missing values before it."
+        """What the error says."""
+        return refusal(self.reader, self.x.dtype, infinity)
+
+
+def refusal(reader: str, dtype: np.dtype, infinity: bool) -> str:
+    """What the error says. Source: sklearn.utils.validation._assert_all_finite_element_wise."""
+    if infinity:
+        return f"Input X contains infinity or a value too large for {dtype!r}; {reader} does not take it."
+    return f"Input X contains NaN; {reader} does not take it. Impute missing values before it."
+
+
+class Within(Op):
+    """`x` itself, after a check of each column: from low to high, or NaN where `nan` says so. Raises InputError.
+
+    x: [N, C] float; low, high: [C], dtype of x; nan: bool [C]. Result: x. `reader` is the class that refuses, `of` the
+    dtype in which it finds these values too large, for the message. An executor that cannot raise passes x on.
+    """
+
+    x: Op
+    low: np.ndarray
+    high: np.ndarray
+    nan: np.ndarray
+    reader: str
+    of: np.dtype
+
+    def infer(self) -> TensorType:
+        ranges = self.low.dtype == self.high.dtype == self.x.dtype
+        if not ranges or self.x.shape[1:] != self.low.shape or not self.low.shape == self.high.shape == self.nan.shape:
+            raise GraphTypeError(f"Within {self.low.dtype} ranges of {self.low.shape} does not take {self.x.type}")
+        return self.x.type
+
+    def reference(self, *operands: np.ndarray) -> np.ndarray:
+        (x,) = operands
+        for found, infinity in ((np.isnan(x) & ~self.nan, False), ((x < self.low) | (x > self.high), True)):
+            if found.any():
+                raise InputError(self.message(infinity=infinity))
+        return x
+
+    def message(self, *, infinity: bool) -> str:
+        """What the error says."""
+        return refusal(self.reader, self.of, infinity)
 
 
 class Require(Op):

@@ -8,11 +8,12 @@ from tensorml.graph import Graph
 from tensorml.passes.common_subexpressions import share_common_subexpressions
 from tensorml.passes.constant_folding import fold_constants
 from tensorml.passes.fuse_affine import fuse_affine
+from tensorml.passes.rank_before_steps import rank_before_steps
 from tensorml.passes.unread_columns import drop_unread_columns
 
 Pass = Callable[[Graph], Graph]
 
-EXACT: tuple[Pass, ...] = (fold_constants, share_common_subexpressions, drop_unread_columns)
+EXACT: tuple[Pass, ...] = (fold_constants, share_common_subexpressions, drop_unread_columns, rank_before_steps)
 FAST: tuple[Pass, ...] = (fuse_affine,)
 
 

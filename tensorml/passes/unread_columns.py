@@ -7,7 +7,7 @@ from collections.abc import Set
 import numpy as np
 
 from tensorml.graph import Const, Graph, Input, Op
-from tensorml.ops import Cast, Columns, Concat, Finite, Lookup, Rank, Require
+from tensorml.ops import Cast, Columns, Concat, Finite, Lookup, Rank, Require, Within
 from tensorml.ops.elementwise import Binary, Unary
 
 
@@ -74,4 +74,4 @@ def _from_parts(x: Op, parts: tuple[Op, ...], indices: np.ndarray, once: Set[Op]
 
 def may_refuse(x: Op) -> bool:
     """Whether computing x can raise InputError."""
-    return any(isinstance(op, Finite | Require) for op in Graph({"": x}).order)
+    return any(isinstance(op, Finite | Require | Within) for op in Graph({"": x}).order)

@@ -91,6 +91,34 @@ def test_finite_takes_nan_where_its_reader_does_but_no_infinity(runner: Executor
         program(inputs, 5)
 
 
+@pytest.mark.parametrize("rows", [5, 700])
+@pytest.mark.parametrize("dtype", ["plain", "plain32"])
+def test_within_refuses_what_is_outside_the_range_of_its_column(runner: Executor, dtype: str, rows: int):
+    x, inputs = X[dtype], batch(rows)
+    low, high = np.array([-9, -np.inf, -np.inf, -9], x.dtype), np.array([np.inf, 9, np.inf, 9], x.dtype)
+    op = ops.Within(x, low, high, np.array([True, True, False, True]), "Reader", np.dtype(np.float32))
+    program, plain = runner.compile(Graph({"out": op})), inputs[dtype].copy()
+    for column, value, words in (
+        (0, np.inf, ""),
+        (0, np.nan, ""),
+        (0, -9.0, ""),
+        (0, np.nextafter(x.dtype.type(-9), x.dtype.type(-10)), "value too large for dtype..float32..; Reader"),
+        (1, -np.inf, ""),
+        (1, np.inf, "contains infinity"),
+        (2, -np.inf, ""),
+        (2, np.nan, "Input X contains NaN; Reader"),
+        (3, 10.0, "too large"),
+        (3, np.nan, ""),
+    ):
+        inputs[dtype] = plain.copy()
+        inputs[dtype][-2, column] = value
+        if not words:
+            np.testing.assert_array_equal(program(inputs, rows)["out"], inputs[dtype])
+            continue
+        with pytest.raises(InputError, match=words):
+            program(inputs, rows)
+
+
 def test_require_refuses_rows_where_its_condition_fails(runner: Executor):
     inputs = batch(5)
     inputs["code"][4, 2] = 7

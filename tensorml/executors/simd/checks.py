@@ -6,6 +6,7 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -63,6 +64,27 @@ def always_finite(op: Op) -> bool:
 
 
 @cache
+def within(dtype: str) -> Kernel:
+    """Parameters: columns; for each its place, whether NaN passes, and the address of the least and the largest."""
+
+    def kernel(p: int, first: int, rows: int) -> int:
+        bad = 0
+        for c in range(load(p, 0, "int64")):
+            x, nan, ends = load(p, 1 + 3 * c, "int64"), load(p, 2 + 3 * c, "int64"), load(p, 3 + 3 * c, "int64")
+            low, high = load(ends, 0, dtype), load(ends, 1, dtype)
+            for r in range(rows):
+                value = load(x, r, dtype)
+                bad |= (value < low) | (value > high)
+            if nan == 0:
+                for r in range(rows):
+                    value = load(x, r, dtype)
+                    bad |= value != value
+        return 1 if bad != 0 else 0
+
+    return Kernel(kernel)
+
+
+@cache
 def holds() -> Kernel:
     """Parameters: columns, their places."""
 
@@ -83,6 +105,17 @@ def finite_rule(assembler: Assembler, op: ops.Finite, x: Block) -> Block:
     if not always_finite(op.x):
         kernel = finite(op.dtype.name, bool(op.nan), 256 // op.dtype.itemsize)
         assembler.add(kernel, len(x.columns), *x.columns, cost=0.05 * len(x.columns))
+    return x
+
+
+@rule(ops.Within)
+def within_rule(assembler: Assembler, op: ops.Within, x: Block) -> Block:
+    """What is passed on is x itself. Columns that refuse nothing are not looked at."""
+    looked = [c for c in range(op.columns) if not (op.nan[c] and op.low[c] == -math.inf and op.high[c] == math.inf)]
+    parameters: list[Any] = [len(looked)]
+    for c in looked:
+        parameters += [x.columns[c], int(op.nan[c]), assembler.constant(np.array([op.low[c], op.high[c]], op.dtype))]
+    assembler.add(within(op.dtype.name), *parameters, cost=0.1 * len(looked))
     return x
 
 

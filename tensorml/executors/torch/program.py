@@ -17,7 +17,7 @@ from tensorml.executors.torch.forests import BLOCK
 from tensorml.executors.torch.modules import module_of
 from tensorml.executors.torch.rules import FEW
 from tensorml.graph import Const, Graph, Input, Op
-from tensorml.ops import Descend, DescendSymmetric, Finite, MatMul, Require
+from tensorml.ops import Descend, DescendSymmetric, Finite, MatMul, Require, Within
 from tensorml.plan import MEBIBYTE, bytes_per_row, needs_batch
 
 CACHE = 8 * MEBIBYTE  # bytes of intermediates that a CPU tile may hold, so that they stay in the cache that cores share
@@ -80,7 +80,7 @@ def passes_through(graph: Graph) -> bool:
             return False  # computed by columns, which MKL does faster in parts
         if op in outputs or isinstance(op, Input):
             outside += op.type.row_bytes()
-        elif not isinstance(op, Const | Finite | Require):
+        elif not isinstance(op, Const | Finite | Require | Within):
             inside += op.type.row_bytes()
     return 2 * inside <= outside
 

@@ -156,6 +156,36 @@ def finite(op: ops.Finite, emitter: Emitter, x: Proxy) -> Proxy:
     return emitter.call(FiniteCheck(op.nan, op.message(infinity=False), op.message(infinity=True)), x)
 
 
+class WithinCheck(nn.Module):
+    """Passes x on if each column is in its range."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+    never_nan: torch.Tensor
+
+    def __init__(self, op: ops.Within):
+        super().__init__()
+        for name in ("low", "high"):
+            self.register_buffer(name, torch.from_numpy(getattr(op, name).copy()), persistent=False)
+        self.register_buffer("never_nan", torch.from_numpy(~op.nan), persistent=False)
+        self.some = bool((~op.nan).any())
+        self.about_nan, self.about_infinity = op.message(infinity=False), op.message(infinity=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What is passed on is x itself. Raises InputError."""
+        if self.some and bool((torch.isnan(x) & self.never_nan).any()):
+            raise InputError(self.about_nan)
+        if bool((x < self.low).any()) or bool((x > self.high).any()):
+            raise InputError(self.about_infinity)
+        return x
+
+
+@rules.rule(ops.Within)
+def within(op: ops.Within, emitter: Emitter, x: Proxy) -> Proxy:
+    """The check, as a module that raises."""
+    return emitter.call(WithinCheck(op), x)
+
+
 class RequireCheck(nn.Module):
     """Passes x on if the condition holds everywhere."""
 
