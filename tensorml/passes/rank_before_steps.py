@@ -159,10 +159,16 @@ def lowest(holds: Predicate, count: int, dtype: np.dtype) -> np.ndarray:
 
     The place of a number is its position in the order of all numbers of `dtype`: see `numbers`. int64 [count].
     """
-    low, high = (np.full(count, end) for end in ends(dtype))
+    low, behind = (np.full(count, end) for end in ends(dtype))
+    return first_of(lambda place: holds(numbers(place, dtype)), low, behind)
+
+
+def first_of(holds: Predicate, low: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """The first integers from low on that a predicate holds of, `behind` if it never does. int64, all of one shape."""
+    high = behind
     while (low < high).any():
         middle = (low & high) + ((low ^ high) >> 1)
-        found = holds(numbers(middle, dtype)) & (low < high)
+        found = holds(np.minimum(middle, behind - 1)) & (low < high)
         low, high = np.where(found | (low == high), low, middle + 1), np.where(found, middle, high)
     return low
 

@@ -96,9 +96,13 @@ def operands_of(op: Op) -> tuple[Op, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """All steps before a value [N, C], up to where they start: at what is no step, or is only checked or converted."""
+    """All steps before a value [N, C], up to where they start: at what is no step, or is only checked or converted.
+
+    to_inputs: only at what is no step.
+    """
 
     end: Op
+    to_inputs: bool = False
 
     @cached_property
     def moves(self) -> dict[Op, bool]:
@@ -130,8 +134,10 @@ class Steps:
 
     def starting(self, op: Op) -> bool:
         """Whether steps start at an operator."""
-        unmoved = not self.moves[op] and not isinstance(op, Columns | Concat)
-        return not operands_of(op) or (unmoved and op.dtype.kind == "f" and not isinstance(op, Cast))
+        unmoved = not (self.to_inputs or self.moves[op] or isinstance(op, Columns | Concat))
+        return not operands_of(op) or (
+            not self.to_inputs and unmoved and op.dtype.kind == "f" and not isinstance(op, Cast)
+        )
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:

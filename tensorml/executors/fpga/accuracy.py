@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tensorml import ops
+from tensorml.executors.fpga.entrances import Encoder
 from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, Outside, Rounding
 from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.split import Split, meaning, measured, split
@@ -113,24 +114,24 @@ def fit(
     rows: Rows | None,
     bits: int | None = None,
     too_large: Callable[[Split], bool] = lambda _: False,
-    raw: bool = False,
+    encoder: Encoder = "host",
     seen: Values | None = None,
 ) -> tuple[Split, Loss]:
     """The graph in fixed point with the fewest bits that are accurate enough, or those that the policy says.
 
     bits: these, if they are accurate enough. What is too large is returned before its accuracy is known: with the
     fewest bits that are accurate enough it is no smaller. Raises DoesNotFit if there is nothing for a circuit, or no
-    number of bits is enough. raw: see `split`. seen: what the graph's operators give for the rows, as far as known.
+    number of bits is enough. encoder: see `split`. seen: what the graph's operators give for the rows, as far as known.
     """
     ranges = unknown if rows is None else measured(graph, rows)
     oracle = None if rows is None else Oracle(graph, some(rows), {} if seen is None else seen)
     if policy.bits is not None:
-        found = split(graph, policy.numbers(policy.bits), ranges, raw)
+        found = split(graph, policy.numbers(policy.bits), ranges, encoder)
         return found, NOT_MEASURED if oracle is None and policy.fraction is not None else loss(found, oracle)
     tried: dict[int, tuple[Split, Loss]] = {}
 
     def accurate(bits: int) -> bool:
-        found = split(graph, policy.numbers(bits), ranges, raw)
+        found = split(graph, policy.numbers(bits), ranges, encoder)
         large = too_large(found)
         tried[bits] = found, Loss(0.0, 0.0, 0) if large else loss(found, oracle)
         return large or tried[bits][1].worst <= policy.accuracy
@@ -141,9 +142,11 @@ def fit(
     return tried[enough]
 
 
-def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None, raw: bool = False) -> Split:
+def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None, encoder: Encoder = "host") -> Split:
     """The graph with the fewest bits that the policy allows: no circuit of it is smaller."""
-    return split(graph, policy.numbers(policy.bits or FEWEST), unknown if rows is None else measured(graph, rows), raw)
+    return split(
+        graph, policy.numbers(policy.bits or FEWEST), unknown if rows is None else measured(graph, rows), encoder
+    )
 
 
 def some(rows: Rows) -> Rows:

@@ -15,12 +15,13 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.base import Rules
+from tensorml.executors.fpga.grid import OnGrid
 from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.ops.elementwise import Binary, Unary
 
 A_LINE = 8  # numbers
-ALIASES = (ops.Finite, ops.Require, ops.Reshape)  # their result is their operand
+ALIASES = (ops.Finite, ops.Within, ops.Require, ops.Reshape)  # their result is their operand
 Write = Callable[..., list[str]]  # of the function, an operator and the names of its operands: lines
 exact: Rules[Write] = Rules("C, bit for bit")
 
@@ -125,6 +126,11 @@ def written(tables: Mapping[tuple[str, str], str]) -> str:
     return "".join(f"{part}\n" for part in parts)
 
 
+def of_column(function: Function, values: np.ndarray) -> str:
+    """A constant of each column, or of all."""
+    return literal(values[0]) if (values == values[0]).all() else f"{function.table(values)}[i]"
+
+
 def each(count: int, statement: str) -> str:
     """A statement for each element."""
     return f"for (int i = 0; i < {count}; ++i) {statement}"
@@ -141,6 +147,15 @@ def finite(function: Function, op: ops.Finite, names: Sequence[str]) -> list[str
     value, most = f"{function.names[op.x]}[i]", "FLT_MAX" if op.dtype == np.float32 else "DBL_MAX"
     wrong = f"{value} < -{most} || {value} > {most}"
     wrong = wrong if op.nan else f"!({value} >= -{most} && {value} <= {most})"
+    return [each(size(op), f"if ({wrong}) return {function.name.upper()}_REFUSED;")]
+
+
+@exact.rule(ops.Within)
+def within(function: Function, op: ops.Within, names: Sequence[str]) -> list[str]:
+    """What returns for a row with a value outside of the range of its column."""
+    value, low, high = f"{function.names[op]}[i]", of_column(function, op.low), of_column(function, op.high)
+    nan = f"({value} != {value} && !{function.table(op.nan)}[i]) || " if not op.nan.all() else ""
+    wrong = f"{nan}{value} < {low} || {value} > {high}"
     return [each(size(op), f"if ({wrong}) return {function.name.upper()}_REFUSED;")]
 
 
@@ -273,6 +288,25 @@ def float_bits(function: Function, op: FloatBits, names: Sequence[str]) -> list[
     integer = f"int{8 * op.x.dtype.itemsize}_t"
     copied = f"{integer} bits; memcpy(&bits, &{names[0]}[i], sizeof bits); {function.names[op]}[i] = bits;"
     return [each(size(op), f"{{ {copied} }}")]
+
+
+@exact.rule(OnGrid)
+def on_grid(function: Function, op: OnGrid, names: Sequence[str]) -> list[str]:
+    """The nearest fixed-point numbers; values that are none are counted, or their row is refused."""
+    low, high = (of_column(function, end) for end in op.ends)
+    fraction = of_column(function, op.fraction.astype(np.int32))
+    strict = of_column(function, np.array([grid.otherwise == "refuse" for grid in op.grids], np.uint8))
+    refused = f"return {function.name.upper()}_REFUSED;"
+    return [
+        f"for (int i = 0; i < {size(op)}; ++i) {{",
+        f"    double value = (double){names[0]}[i];",
+        f"    int64_t q = {function.name}_quantize(ldexp(value, {fraction})), low = {low}, high = {high};",
+        "    q = q < low ? low : q > high ? high : q;",
+        f"    if (value != value) {refused}",
+        f"    if (ldexp((double)q, -({fraction})) != value) {{ if ({strict}) {refused} ++outside; }}",
+        f"    {function.names[op]}[i] = q;",
+        "}",
+    ]
 
 
 @exact.rule(ops.Quantize)

@@ -1,4 +1,4 @@
-"""Operators that circuits have no rule for as sums, products and functions that they have rules for."""
+"""A graph as a circuit takes it: products and functions that there are rules for, values compared as they come."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.graph import Const, Graph, Op
+from tensorml.passes import EXACT, optimize
+from tensorml.passes.rank_before_steps import rank_before_all_steps
 
 ON_HOST = (ops.Kernel, ops.Nearest, ops.DistanceTo, ops.Distance, ops.KernelExpansion, ops.ClosestCentre)
 
 
 def decompose(graph: Graph) -> Graph:
-    """The graph with closest centres, Euclidean distances and kernel expansions in terms of matrix products."""
-    return graph.rewrite(_decomposed)
+    """The graph with closest centres, Euclidean distances and kernel expansions in terms of matrix products.
+
+    What scales, limits and imputes values before trees is folded into the trees' thresholds.
+    """
+    return optimize(graph.rewrite(_decomposed), (*EXACT, rank_before_all_steps))
 
 
 def _decomposed(op: Op) -> Op | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.ccode import Function, each, identifier, kind, lacking, literal, size, written
+from tensorml.executors.fpga.ccode import Function, each, identifier, kind, lacking, of_column, size, written
 from tensorml.executors.fpga.split import Split
 from tensorml.graph import Graph, Input
 
@@ -84,7 +84,7 @@ def fields(function: Function, split: Split) -> list[str]:
     lines, first = [], 0
     for entrance in split.entrances.values():
         fixed, value = entrance.fixed, function.names[entrance.before]
-        low, high = ends(function, fixed.low), ends(function, fixed.high)
+        low, high = (of_column(function, end.astype(np.int64)) for end in (fixed.low, fixed.high))
         place = f"{first} + i" if first else "i"
         call = f"{function.name}_limit(row, {place}, (int64_t){value}[i], {low}, {high}, &outside);"
         if isinstance(entrance.before, ops.Quantize):
@@ -93,12 +93,6 @@ def fields(function: Function, split: Split) -> list[str]:
         lines.append(each(len(fixed.low), call))
         first += len(fixed.low)
     return lines
-
-
-def ends(function: Function, values: np.ndarray) -> str:
-    """An end of the range of each column, or of all."""
-    values = values.astype(np.int64)
-    return literal(values[0]) if (values == values[0]).all() else f"{function.table(values)}[i]"
 
 
 __all__ = ["Encoder", "encoder"]

@@ -14,17 +14,21 @@ from tensorml.errors import UnsupportedOperatorError
 from tensorml.executors.base import Outcome, Setting
 from tensorml.executors.fpga.decode import alike, decoder
 from tensorml.executors.fpga.encode import encoder
+from tensorml.executors.fpga.entrances import CHECKS, Entrance
 from tensorml.executors.fpga.fixed import Fixed
 from tensorml.executors.fpga.formats import Format
+from tensorml.executors.fpga.grid import OnGrid
 from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.program import Core, core_of
 from tensorml.executors.fpga.project import refuse_foreign, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
 from tensorml.executors.fpga.room import area
-from tensorml.executors.fpga.split import Entrance, Split
+from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.synthesis import kept_area, kept_timing
 from tensorml.graph import Input, Op
+from tensorml.passes.columns import by_column
 
+PASSING = (ops.Cast, *CHECKS)  # whose columns are those of their operand
 GOLDEN = 256  # rows of a test bench
 FAMILIES = ("ecp5", "xc7")  # whose figures are in a project
 
@@ -67,7 +71,7 @@ def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, sett
     golden = rows, core.simulator.run(rows)
     formats = input_formats(core, setting.columns), output_formats(core)
     code = (
-        encoder(core.split, core.circuit.name, core.policy.outside == "refuse", setting.columns),
+        encoder(core.split, core.circuit.name, core.policy.outside == "refuse" and not core.on_grid, setting.columns),
         decoder(served(core, setting.outcomes), core.circuit.name),
     )
     write_project(core.circuit, folder, golden, formats, figures(core), setting.about, *code)
@@ -129,6 +133,9 @@ def input_formats(core: Core, columns: Columns = NO_NAMES) -> Sequence[Format]:
 
 def formats_of_entrance(op: Op, entrance: Entrance, columns: Columns) -> Sequence[Format]:
     """What the columns of a value stand for that the host passes in."""
+    if isinstance(entrance.before, OnGrid):
+        given = zip(places(entrance.before.x, columns), entrance.before.grids, strict=True)
+        return [Format(grid.step, 0.0, f"{name}, {grid}") for name, grid in given]
     if not entrance.fixed.integers:
         return formats_of(entrance.fixed, places(op, columns))
     return [Format(meaning=text) for text in meanings(entrance.before, columns)]
@@ -136,41 +143,33 @@ def formats_of_entrance(op: Op, entrance: Entrance, columns: Columns) -> Sequenc
 
 def meanings(op: Op, columns: Columns) -> list[str]:
     """What the integers of each column say."""
-    match op:
-        case ops.Cast() | ops.Finite() | ops.Require():
-            return meanings(op.operands[0], columns)
-        case ops.Columns():
-            found = meanings(op.x, columns)
-            return [found[i] for i in op.indices]
-        case ops.Concat():
-            return [text for part in op.parts for text in meanings(part, columns)]
-        case ops.Rank():
-            names, counts = places(op.x, columns), np.diff(op.offsets)
-            return [
-                f"how many of {n} thresholds {names[c]} has reached" for n, c in zip(counts, op.source, strict=True)
-            ]
-        case ops.Lookup():
-            names = places(op.x, columns)
-            return [f"the code of the category in {names[c]}" for c in op.source]
-        case FloatBits():
-            return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x, columns)]
-    return [f"integer {i}" for i in range(op.columns)]
+
+    def said(op: Op) -> Sequence[str] | Op:
+        match op:
+            case ops.Rank():
+                names, counts = places(op.x, columns), np.diff(op.offsets)
+                pairs = zip(counts, op.source, strict=True)
+                return [f"how many of {n} thresholds {names[c]} has reached" for n, c in pairs]
+            case ops.Lookup():
+                names = places(op.x, columns)
+                return [f"the code of the category in {names[c]}" for c in op.source]
+            case FloatBits():
+                return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x, columns)]
+        return op.operands[0] if isinstance(op, PASSING) else [f"integer {i}" for i in range(op.columns)]
+
+    return by_column(op, said)
 
 
 def places(op: Op, columns: Columns = NO_NAMES) -> list[str]:
     """The columns of the model's input that the columns of a value are."""
-    match op:
-        case Input():
+
+    def named(op: Op) -> Sequence[str] | Op:
+        if isinstance(op, Input):
             unnamed = (f"column {i}" if op.name == "x" else f"{op.name}[{i}]" for i in range(op.columns))
             return list(columns.get(op.name) or unnamed)
-        case ops.Concat():
-            return [name for part in op.parts for name in places(part, columns)]
-        case ops.Cast() | ops.Finite() | ops.Require():
-            return places(op.operands[0], columns)
-        case ops.Columns():
-            found = places(op.x, columns)
-            return [found[i] for i in op.indices]
-    return [f"computed column {i}" for i in range(op.columns)]
+        return op.operands[0] if isinstance(op, PASSING) else [f"computed column {i}" for i in range(op.columns)]
+
+    return by_column(op, named)
 
 
 def output_formats(core: Core) -> Sequence[Format]:

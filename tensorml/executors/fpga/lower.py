@@ -13,6 +13,7 @@ from tensorml.executors.fpga import raw
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.design import Coded, Design, Signal, number
 from tensorml.executors.fpga.fixed import width
+from tensorml.executors.fpga.grid import RankWhole
 from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.sums import total
 from tensorml.executors.fpga.trees import chooser, nested, nested_symmetric
@@ -198,6 +199,12 @@ def beside(design: Design, stem: str, note: str, index: Signal, tables: Sequence
 def ranked(op: RankBits, design: Design, bits: Columns) -> list[Coded]:
     """The patterns in the order of the floats, NaN at its end; nodes compare them with thresholds."""
     return [raw.coded(design, bits[int(source)], op, k) for k, source in enumerate(op.source)]
+
+
+@rules.rule(RankWhole)
+def ranked_whole(op: RankWhole, design: Design, x: Columns) -> list[Coded]:
+    """The numbers themselves; nodes compare them with thresholds."""
+    return [Coded(x[int(c)], tuple(op.column(k).tolist())) for k, c in enumerate(op.source)]
 
 
 @rules.rule(ops.LeafSum)

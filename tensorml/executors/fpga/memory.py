@@ -14,6 +14,7 @@ from tensorml.executors.fpga.fixed import width
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.trees import Branch, Node, nested, nested_symmetric
 from tensorml.graph import Input, Op
+from tensorml.passes.columns import by_column
 
 AT_ONCE = 3  # trees that a walker follows: the cycles from an address to the next
 
@@ -94,18 +95,15 @@ def ensemble(split: Split) -> Ensemble | None:
 
 def places_of(codes: Op, first: Mapping[str, int]) -> list[int] | None:
     """The field that each column of the codes is; None if they are computed. first: of each input, by name."""
-    match codes:
-        case Input(name=name):
-            return list(range(first[name], first[name] + codes.columns))
-        case ops.Columns(x=x, indices=indices):
-            inner = places_of(x, first)
-            return inner and [inner[i] for i in indices]
-        case ops.Cast(x=x):
-            return places_of(x, first)
-        case ops.Concat(parts=parts):
-            found = [places_of(part, first) for part in parts]
-            return [place for places in found if places for place in places] if all(found) else None
-    return None
+
+    def field_of(op: Op) -> Sequence[int | None] | Op:
+        if isinstance(op, Input):
+            return range(first[op.name], first[op.name] + op.columns)
+        return op.x if isinstance(op, ops.Cast) else [None] * op.columns
+
+    found = by_column(codes, field_of)
+    known = [place for place in found if place is not None]
+    return known if len(known) == len(found) else None
 
 
 def moved(tree: Node, places: Sequence[int]) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,14 @@ from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Row
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
+from tensorml.executors.fpga.entrances import Entrance, NotRaw
 from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
+from tensorml.executors.fpga.grid import Grid, OnGrid, snapped
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
 from tensorml.executors.fpga.room import most, require_walkers
-from tensorml.executors.fpga.rules import rules
 from tensorml.executors.fpga.simulate import Simulator
-from tensorml.executors.fpga.split import Entrance, Split
+from tensorml.executors.fpga.split import Split, computed
 from tensorml.executors.fpga.walkers import circuit as in_memory
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Op
@@ -41,24 +42,28 @@ class FpgaExecutor(Executor):
 
     fixed: how numbers become integers. calibration: rows [N, F] to see the ranges of values from, and errors on;
     convert(model, X) passes X. Trees do without, since their nodes compare codes. encoder: who makes these: "host", and
-    codes go into the circuit, or "circuit", and floats go in as they are. area: the device that it has to fit, a name
-    of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its own, a row a cycle, and keeps
-    an ensemble in memory that does not fit otherwise, with as many walkers as do, which take many cycles a row; 0 never
-    does that, another number always, with so many.
+    codes go into the circuit, or "circuit", and floats go in as they are where trees compare them; or a `Grid`, or one
+    for each column: then the columns are in fixed point, and go in as they come, whatever the model. area: the device
+    that it has to fit, a name of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its
+    own, a row a cycle, and keeps an ensemble in memory that does not fit otherwise, with as many walkers as do, which
+    take many cycles a row; 0 never does that, another number always, with so many.
     """
 
     name: ClassVar[str] = "fpga"
     fixed: FixedPoint = field(default_factory=FixedPoint)
     calibration: Any = field(default=None, compare=False, repr=False)
-    encoder: Literal["host", "circuit"] = "host"
+    encoder: Literal["host", "circuit"] | Grid | Sequence[Grid] = "host"
     area: str | Limit = LARGEST
     walkers: int | None = None
     bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
     known: dict[Any, tuple[Split, Loss]] = field(init=False, default_factory=dict, compare=False, repr=False)
+    wholes: dict[Op, Op] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("host", "circuit"):
-            raise ValueError(f"encoder is 'host' or 'circuit', not {self.encoder!r}")
+        if self.encoder not in ("host", "circuit") and not isinstance(self.encoder, Grid):
+            if isinstance(self.encoder, str) or not all(isinstance(grid, Grid) for grid in self.encoder):
+                raise ValueError(f"encoder is 'host', 'circuit', or a Grid or several, not {self.encoder!r}")
+            object.__setattr__(self, "encoder", tuple(self.encoder))
         limit_of(self.area)
 
     def calibrated(self, X: Any) -> FpgaExecutor:
@@ -67,10 +72,11 @@ class FpgaExecutor(Executor):
 
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
-        return rules.supports(op)
+        return computed(op)
 
     def refusal(self, graph: Graph) -> tuple[str, str] | None:
         """Why there is no circuit for any output, or none that fits for the first, and what to do."""
+        self.whole(graph)
         seen: Values = {}
         reasons = [self.reason(graph.select(name), seen) for name in graph.outputs]
         first = reasons[0]
@@ -100,6 +106,7 @@ class FpgaExecutor(Executor):
     def _with(self, bits: int) -> FpgaExecutor:
         """With so many bits. What is known of them stays known."""
         other = replace(self, bits=bits)
+        other.wholes.update(self.wholes)
         other.known.update({(key, bits): found for (key, _), found in self.known.items() if found[0].bits == bits})
         return other
 
@@ -132,13 +139,20 @@ class FpgaExecutor(Executor):
         """
         key = tuple(graph.outputs.items()), self.bits
         if key not in self.known:
-            whole, rows = decompose(graph), self.rows(graph)
-            raw = self.encoder == "circuit"
-            self.layout(smallest(whole, self.fixed, rows, raw))
-            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), raw, seen)
+            whole, rows = self.whole(graph), self.rows(graph)
+            encoder: Any = self.encoder
+            self.layout(smallest(whole, self.fixed, rows, encoder))
+            found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), encoder, seen)
             self.layout(found[0])
             self.known[key] = found
         return self.known[key]
+
+    def whole(self, graph: Graph) -> Graph:
+        """The graph as a circuit takes it. What outputs share in a graph, they share when each is asked for alone."""
+        if any(op not in self.wholes for op in graph.outputs.values()):
+            outputs = decompose(graph).outputs
+            self.wholes.update({op: outputs[name] for name, op in graph.outputs.items()})
+        return Graph({name: self.wholes[op] for name, op in graph.outputs.items()})
 
     def has_layout(self, split: Split) -> bool:
         """Whether the circuit fits."""
@@ -151,6 +165,8 @@ class FpgaExecutor(Executor):
     def layout(self, split: Split) -> int:
         """How many walkers the circuit has; 0 if every tree has a circuit of its own. Raises TooLarge, DoesNotFit."""
         trees = ensemble(split) if self.walkers != 0 else None
+        if self.walkers and self.encoder != "host":
+            raise NotRaw("walkers read codes, which the host makes")
         if self.walkers:
             return require_walkers(trees, self.walkers, self.area)
         try:
@@ -163,13 +179,14 @@ class FpgaExecutor(Executor):
         return 0
 
     def rows(self, graph: Graph) -> Rows | None:
-        """The calibration rows as inputs of the graph; None if there are none of this kind."""
+        """The calibration rows as inputs of the graph, on their grid if there is one; None without any."""
         if self.calibration is None:
             return None
         arrays = read(self.calibration, objects=True).arrays
         if any(name not in arrays or not len(arrays[name]) for name in graph.inputs):
             return None
-        return {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}
+        found = {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}
+        return found if isinstance(self.encoder, str) else snapped(found, self.encoder)
 
 
 @dataclass(frozen=True)
@@ -185,6 +202,8 @@ def advice(reason: DoesNotFit) -> str:
         return "Pass rows of the usual kind: convert(model, X, executor='fpga')"
     if isinstance(reason, OutOfRange):
         return "Give it more bits before the binary point, or FixedPoint(outside='saturate')"
+    if isinstance(reason, NotRaw):
+        return "Let the host make what enters: FpgaExecutor(encoder='host')"
     if isinstance(reason, TooLarge):
         return "Make it smaller, or pass a larger device: FpgaExecutor(area=...)"
     return "Choose another executor"
@@ -221,6 +240,11 @@ class Core:
         return lower(self.split.circuit, ranges, "core", "The core of a model, by tensorml.")
 
     @property
+    def on_grid(self) -> bool:
+        """Whether columns of the input go in as fixed point."""
+        return any(isinstance(e.before, OnGrid) for e in self.split.entrances.values())
+
+    @property
     def simulator(self) -> Simulator:
         """The circuit, built for simulation on the first use."""
         with self._lock:
@@ -249,6 +273,9 @@ class Core:
         """What goes into the circuit: int64 [N, fields]. Raises InputError as the policy says."""
         computed = evaluate(self.split.before, inputs)
         names = self.split.names
+        self._count(
+            sum(e.before.count_off(inputs) for e in self.split.entrances.values() if isinstance(e.before, OnGrid))
+        )
         parts = [self._limited(computed[names[e.before]], e) for e in self.split.entrances.values()]
         return np.concatenate(parts, axis=1)
 
@@ -259,13 +286,17 @@ class Core:
             raise InputError("Input X contains NaN, which fixed point does not hold. Impute missing values before it.")
         limited = np.clip(value, low, high)
         outside = int((limited != value).sum())
-        if outside and self.policy.outside == "refuse":
+        if isinstance(entrance.before, OnGrid) or not outside:
+            return limited
+        if self.policy.outside == "refuse":
             row, column = (int(i[0]) for i in np.nonzero(limited != value))
             raise InputError(
                 f"{outside} values are outside the range of their fixed-point format, the first in row {row}, column "
                 f"{column}. Convert with calibration rows that cover it, or with FixedPoint(outside='saturate')."
             )
-        if outside:
-            with self._lock:
-                self.saturated += outside
+        self._count(outside)
         return limited
+
+    def _count(self, values: int) -> None:
+        with self._lock:
+            self.saturated += values

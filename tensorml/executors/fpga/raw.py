@@ -13,11 +13,12 @@ NOTE = "Bit patterns of floats as integers in the same order"
 def coded(design: Design, bits: Signal, op: RankBits, k: int) -> Coded:
     """Column k of the ranks of bit patterns: a code that is compared by comparing the value."""
     width = op.boundaries.dtype.itemsize * 8
-    highest = (1 << width - 1) - 1
+    low, high = -(1 << width - 1), (1 << width - 1) - 1
     boundaries, nan = op.boundaries[op.offsets[k] : op.offsets[k + 1]], int(op.nan[k])
     bounds = [bound(value, op.strict) for value in boundaries]
-    bounds += [highest] * (nan - len(bounds))
-    return Coded(numbers(design, ordered(design, bits, width), op.boundaries.dtype, nan > 0), tuple(bounds))
+    place = low if nan == 0 else bounds[nan - 1] if nan <= len(bounds) else high
+    bounds += [high] * (nan - len(bounds))
+    return Coded(numbers(design, ordered(design, bits, width), op.boundaries.dtype, place), tuple(bounds))
 
 
 def ordered(design: Design, bits: Signal, width: int) -> Signal:
@@ -27,17 +28,21 @@ def ordered(design: Design, bits: Signal, width: int) -> Signal:
     return design.register("ordered", NOTE, text, bits.low, bits.high, bits.stage, ("adder", width))
 
 
-def numbers(design: Design, x: Signal, dtype: np.dtype, high: bool) -> Signal:
-    """With NaN above all numbers, or below."""
+def numbers(design: Design, x: Signal, dtype: np.dtype, nan: int) -> Signal:
+    """With NaN at this place among the numbers."""
     infinity = order(dtype.type(np.inf))
-    text, end = x.text(True), number(x.high if high else x.low)
-    # The least integer has no literal of its own in Verilog: the minus there applies to a number that does not fit.
-    last = end.text(True) if high else f"(-{number(x.high).text(True)} - {x.width}'sd1)"
+    text = x.text(True)
     outside = f"{text} > {number(infinity).text(True)} || {text} < {number(-infinity - 1).text(True)}"
     kind = "compare", x.width
-    return design.register(
-        "number", "NaN beside all numbers", f"({outside}) ? {last} : {text}", x.low, x.high, x.stage, kind, 2
-    )
+    note, text = "NaN beside the numbers", f"({outside}) ? {integer(nan, x)} : {text}"
+    return design.register("number", note, text, x.low, x.high, x.stage, kind, 2)
+
+
+def integer(value: int, like: Signal) -> str:
+    """A constant. The least integer has no literal in Verilog: the minus there is of a number that does not fit."""
+    if value == like.low:
+        return f"(-{number(like.high).text(True)} - {like.width}'sd1)"
+    return number(value).text(True)
 
 
 def order(value: np.floating) -> int:

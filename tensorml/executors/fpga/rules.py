@@ -36,7 +36,6 @@ from tensorml.executors.fpga.fixed import (
     width,
 )
 from tensorml.executors.fpga.leaves import leaf_ranges, whole_leaves
-from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.graph import Op
 
 Rule = Callable[..., Fixed]  # the operator, Numbers, then operands: Fixed, or an array for a constant
@@ -59,7 +58,7 @@ def convert(op: ops.Cast, numbers: Numbers, x: Fixed) -> Fixed:
     return x
 
 
-@rule(ops.Finite, ops.Require)
+@rule(ops.Finite, ops.Within, ops.Require)
 def checked(op: Op, numbers: Numbers, x: Fixed, *_: object) -> Fixed:
     """The host has checked the values before."""
     return x
@@ -223,16 +222,6 @@ def ends(op: Op, numbers: Numbers, step: float) -> np.ndarray:
         flat = (flat + math.log(2)) / 2
     limits = np.array([-flat, np.inf if isinstance(op, ops.Exp) else flat]) / step
     return np.sort(np.clip(np.floor(limits + 0.5), -(2.0**MOST_BITS), 2.0**MOST_BITS))
-
-
-@rule(ops.Rank)
-def rank(op: ops.Rank, numbers: Numbers, raw: Fixed) -> Fixed:
-    """Codes are never formed: what compares a code with a rank compares the value with the boundary of that rank."""
-    count = np.diff(op.offsets)
-    if not isinstance(raw.op, FloatBits) or not ((op.nan == 0) | (op.nan > count)).all():
-        raise DoesNotFit("ranks of what comes as codes")
-    codes = RankBits(raw.op, op.source, op.boundaries, op.offsets, op.nan, op.strict)
-    return exact(codes, 0, np.maximum(count, op.nan))
 
 
 @rule(ops.Descend, heavy=True)

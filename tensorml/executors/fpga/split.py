@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import UnionType
 
 import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, OutOfRange, exact
+from tensorml.executors.fpga.entrances import CHECKS, Encoder, Entrance, Entrances, NotRaw, Ranges
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, OutOfRange
 from tensorml.executors.fpga.leaves import sum_range
-from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.rules import HEAVY, rules
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Const, Graph, Input, Op, TensorType
 
 LINEAR = (ops.Add, ops.Sub, ops.Neg, ops.Cast, ops.Columns, ops.Concat, ops.Reshape)
-SCALING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cast, ops.Finite, ops.Require)
-Ranges = Callable[[Op], tuple[np.ndarray, np.ndarray]]  # the least and the largest value of each column of a float
-
-
-@dataclass(frozen=True, eq=False)
-class Entrance:
-    """A value that the host passes to the circuit. before: how it computes the integers; fixed: what these mean."""
-
-    before: Op
-    fixed: Fixed
+SCALING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cast, ops.Finite, ops.Within, ops.Require)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,36 +87,59 @@ def meaning(fixed: Fixed, integers: Op, source: Op) -> Op:
     return ops.cast(value, source.dtype)
 
 
-def split(graph: Graph, numbers: Numbers, ranges: Ranges, raw: bool = False) -> Split:
+def split(graph: Graph, numbers: Numbers, ranges: Ranges, encoder: Encoder = "host") -> Split:
     """The graph in three parts. Raises DoesNotFit if there is nothing for a circuit.
 
-    raw: floats go in as they are where trees compare them, else their codes do.
+    encoder: the host, and codes go in where trees compare; the circuit, and floats go in as they are there; or what
+    fixed-point numbers the columns of the input are, which then all go in as they come.
     """
-    codes = DoesNotFit("the host makes codes")
-    refused: dict[Op, DoesNotFit] = {op: codes for op in graph.order if isinstance(op, ops.Rank) and not raw}
-    if numbers.fraction is not None:
+    refused: dict[Op, DoesNotFit] = {}
+    if encoder == "host":
+        codes = DoesNotFit("the host makes codes")
+        refused = {op: codes for op in graph.order if isinstance(op, ops.Rank)}
+    if numbers.fraction is not None and isinstance(encoder, str):
         refused |= dict.fromkeys(scaling(graph), DoesNotFit("the host scales values"))
+    entrances = Entrances(numbers, ranges, encoder)
+    values, inside = placed(graph, entrances, refused)
+    if any(len(set(read)) < start.columns for start, read in entrances.read.items()):
+        used = {start: sorted(set(read)) for start, read in entrances.read.items()}
+        entrances = Entrances(numbers, ranges, encoder, used)
+        values, inside = placed(graph, entrances, refused)
+    users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
+    exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances.found}
+    widths = {fixed.op: fixed.bits for fixed in values.values()}
+    return Split(graph, entrances.found, exits, refusing(graph, inside, entrances), numbers.bits, widths)
+
+
+def placed(graph: Graph, entrances: Entrances, refused: dict[Op, DoesNotFit]) -> tuple[dict[Op, Fixed], set[Op]]:
+    """The operators of the circuit on integers, and which ones they are; refused: those that are not, and why not."""
     while True:
-        inside = region(graph, refused)
+        inside = region(graph, refused, entrances.given)
         left = next((op for op in graph.order if isinstance(op, ON_HOST) and op not in inside), None)
         if not inside or left is not None:
             raise reason(left, refused)
         values: dict[Op, Fixed] = {}
-        entrances: dict[Op, Entrance] = {}
+        entrances.forget()
         for op in (op for op in graph.order if op in inside):
             try:
-                place(op, numbers, values, entrances, ranges)
-            except OutOfRange:
+                place(op, values, entrances)
+            except (OutOfRange, NotRaw):
                 raise
             except DoesNotFit as why:
                 refused[op] = why
                 break
         else:
-            break
-    users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
-    exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances}
-    checks = tuple(op for op in graph.order if op in inside and isinstance(op, ops.Finite | ops.Require))
-    return Split(graph, entrances, exits, checks, numbers.bits, {fixed.op: fixed.bits for fixed in values.values()})
+            return values, inside
+
+
+def refusing(graph: Graph, inside: set[Op], entrances: Entrances) -> tuple[Op, ...]:
+    """The checks before and in the circuit that what enters it is not computed from."""
+    before = Graph({str(i): entrance.before for i, entrance in enumerate(entrances.found.values())})
+    needed = set(inside)
+    for op in reversed(graph.order):
+        if op in needed:
+            needed.update(op.operands)
+    return tuple(op for op in graph.order if isinstance(op, CHECKS) and op in needed and op not in before.order)
 
 
 def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:
@@ -136,30 +151,30 @@ def reason(left: Op | None, refused: Mapping[Op, DoesNotFit]) -> DoesNotFit:
     return next(iter(unknown + heavy), DoesNotFit("it has no tree and no product that a circuit computes"))
 
 
-def place(op: Op, numbers: Numbers, values: dict[Op, Fixed], entrances: dict[Op, Entrance], ranges: Ranges) -> None:
+def place(op: Op, values: dict[Op, Fixed], entrances: Entrances) -> None:
     """Find what an operator becomes on integers. Raises DoesNotFit if it becomes nothing."""
+    if isinstance(op, ops.Rank):
+        values[op] = entrances.ranks(op)
+        return
     operands = []
     for operand in op.operands:
         if isinstance(operand, Const):
             operands.append(operand.value)
             continue
-        if isinstance(op, ops.Rank):
-            operands.append(raw_entrance(operand, entrances).fixed)
-            continue
         if operand not in values:
-            entrances[operand] = entrance(operand, numbers, ranges)
-            values[operand] = entrances[operand].fixed
+            values[operand] = entrances.fixed(operand)
         operands.append(values[operand])
-    values[op] = rules[op](op, numbers, *operands)
+    values[op] = rules[op](op, entrances.numbers, *operands)
 
 
-def region(graph: Graph, refused: Container[Op]) -> set[Op]:
+def region(graph: Graph, refused: Container[Op], given: bool = False) -> set[Op]:
     """The operators of the circuit: what is heavy, and what lies between and after.
 
-    It is one region: what needs a result of the host that needs a result of the circuit is the host's.
+    It is one region: what needs a result of the host that needs a result of the circuit is the host's. given: what
+    codes are made of enters as it comes, so that the least error elsewhere does not matter.
     """
-    taken = (op for op in graph.order if rules.supports(type(op)) and not isinstance(op, Input | Const))
-    inside = {op for op in taken if op not in refused} - exactly(graph)
+    taken = (op for op in graph.order if computed(type(op)) and not isinstance(op, Input | Const))
+    inside = {op for op in taken if op not in refused} - exactly(graph, ops.Lookup if given else ops.Rank | ops.Lookup)
     while True:
         trimmed = wanted(graph, inside)
         inside = early(graph, trimmed)
@@ -225,11 +240,16 @@ def work(operators: set[Op]) -> int:
     return total
 
 
-def exactly(graph: Graph) -> set[Op]:
+def computed(op: type[Op]) -> bool:
+    """Whether a circuit computes an operator."""
+    return rules.supports(op) or op is ops.Rank
+
+
+def exactly(graph: Graph, coding: type[Op] | UnionType) -> set[Op]:
     """What codes are made of: the host's, since the least error could change a leaf."""
     found: set[Op] = set()
     for op in reversed(graph.order):
-        if op in found or isinstance(op, ops.Rank | ops.Lookup):
+        if op in found or isinstance(op, coding):
             found.update(op.operands)
     return found
 
@@ -243,87 +263,6 @@ def scaling(graph: Graph) -> set[Op]:
         if isinstance(op, SCALING) and len(values) == 1 and readers[values[0]] == 1:
             found.update({op} if isinstance(values[0], Input) or values[0] in found else ())
     return found
-
-
-def entrance(op: Op, numbers: Numbers, ranges: Ranges) -> Entrance:
-    """How a value goes into the circuit: codes as they are, floats in steps of a power of two for each column."""
-    if op.dtype.kind in "iu":
-        low, high = code_range(op)
-        whole = ops.cast(op, np.int64)
-        return Entrance(whole, exact(whole, low, high))
-    if op.dtype.kind != "f" or len(op.shape) != 2:
-        raise DoesNotFit(f"{op} does not go into a circuit")
-    if one_bit(op):
-        whole = ops.cast(op, np.int64)
-        return Entrance(whole, exact(whole, 0, 1))
-    if numbers.fraction is not None:
-        columns = np.ones(op.columns)
-        return quantized(op, columns * numbers.step(0), numbers.low, numbers.high, 0 * columns)
-    least, most = ranges(op)
-    far = (np.minimum(np.abs(least), np.abs(most)) > most - least) & (most > least)
-    middle = np.where(far, (least + most) / 2, 0.0)
-    step = np.array([numbers.step(float(v)) for v in np.maximum(np.abs(least - middle), np.abs(most - middle))])
-    middle = np.floor(middle / step + 0.5) * step
-    return quantized(op, step, np.where(least < middle, numbers.low, 0), numbers.high, middle)
-
-
-def quantized(op: Op, step: np.ndarray, low: np.ndarray | int, high: int, middle: np.ndarray) -> Entrance:
-    """How floats go into the circuit in these steps from the middle. All but high: of each column."""
-    moved = ops.Sub(ops.cast(op, np.float64), Const(middle)) if middle.any() else op
-    low, high_ = (np.broadcast_to(np.asarray(b, np.int64), step.shape) for b in (low, high))
-    whole = ops.Quantize(moved, step)
-    return Entrance(whole, Fixed(ops.Saturate(whole, low, high_), low, high_, step, middle))
-
-
-def raw_entrance(op: Op, entrances: dict[Op, Entrance]) -> Entrance:
-    """How floats go into the circuit as they are: their bit patterns, beside what they may go in as otherwise."""
-    known = next((e for e in entrances.values() if isinstance(e.before, FloatBits) and e.before.x is op), None)
-    if known is None:
-        if op.dtype not in (np.float32, np.float64):
-            raise DoesNotFit(f"{op} as bits")
-        patterns = FloatBits(op)
-        limits = np.iinfo(np.int32 if op.dtype == np.float32 else np.int64)
-        known = entrances[patterns] = Entrance(patterns, exact(patterns, limits.min, limits.max))
-    return known
-
-
-def one_bit(op: Op) -> bool:
-    """Whether all values are 0 or 1."""
-    match op:
-        case ops.OneHot():
-            return True
-        case ops.Cast():
-            return op.x.dtype.kind == "b" or one_bit(op.x)
-        case ops.Columns() | ops.Reshape():
-            return one_bit(op.x)
-        case ops.Finite() | ops.Require():
-            return one_bit(op.operands[0])
-        case ops.Concat():
-            return all(one_bit(part) for part in op.parts)
-    return False
-
-
-def code_range(op: Op) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest value of each column of integers."""
-    match op:
-        case ops.Rank():
-            high = np.maximum(np.diff(op.offsets), op.nan)
-            return np.zeros(len(high), np.int64), high
-        case ops.Lookup():
-            return np.zeros(len(op.table), np.int64), op.table.max(1).astype(np.int64)
-        case ops.Cast() if op.x.dtype.kind in "iu":
-            return code_range(op.x)
-        case ops.Columns():
-            low, high = code_range(op.x)
-            return low[op.indices], high[op.indices]
-        case ops.Concat():
-            low, high = zip(*(code_range(part) for part in op.parts), strict=True)
-            return np.concatenate(low), np.concatenate(high)
-    limits = np.iinfo(op.dtype)
-    if limits.bits > 16:
-        raise DoesNotFit(f"{op} has no known range")
-    columns = int(np.prod([int(d) for d in op.shape[1:]]))
-    return np.full(columns, limits.min), np.full(columns, limits.max)
 
 
 def measured(graph: Graph, rows: Mapping[str, np.ndarray]) -> Ranges:
