@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import UnionType
 
 import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.decompose import ON_HOST
-from tensorml.executors.fpga.entrances import CHECKS, Encoder, Entrance, Entrances, NotRaw, Ranges
+from tensorml.executors.fpga.entrances import CHECKS, Encoder, Entrance, Entrances, NotRaw, Ranges, input_places
 from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, OutOfRange
 from tensorml.executors.fpga.leaves import sum_range
 from tensorml.executors.fpga.rules import HEAVY, rules
@@ -174,7 +173,7 @@ def region(graph: Graph, refused: Container[Op], given: bool = False) -> set[Op]
     codes are made of enters as it comes, so that the least error elsewhere does not matter.
     """
     taken = (op for op in graph.order if computed(type(op)) and not isinstance(op, Input | Const))
-    inside = {op for op in taken if op not in refused} - exactly(graph, ops.Lookup if given else ops.Rank | ops.Lookup)
+    inside = {op for op in taken if op not in refused} - (coming(graph) if given else exactly(graph))
     while True:
         trimmed = wanted(graph, inside)
         inside = early(graph, trimmed)
@@ -191,7 +190,7 @@ def wanted(graph: Graph, inside: set[Op]) -> set[Op]:
     used: set[Op] = set()
     for op in reversed(graph.order):
         if op in inside and (op in used or type(op) in HEAVY or (isinstance(op, ops.Add | ops.Sub) and op in worth)):
-            used.update({op, *op.operands})
+            used.update({op} if isinstance(op, ops.Rank) else {op, *op.operands})
     return inside & used
 
 
@@ -245,12 +244,24 @@ def computed(op: type[Op]) -> bool:
     return rules.supports(op) or op is ops.Rank
 
 
-def exactly(graph: Graph, coding: type[Op] | UnionType) -> set[Op]:
+def exactly(graph: Graph) -> set[Op]:
     """What codes are made of: the host's, since the least error could change a leaf."""
     found: set[Op] = set()
     for op in reversed(graph.order):
-        if op in found or isinstance(op, coding):
+        if op in found or isinstance(op, ops.Rank | ops.Lookup):
             found.update(op.operands)
+    return found
+
+
+def coming(graph: Graph) -> set[Op]:
+    """What enters a circuit as it comes, or categories are looked up of, where columns of the input enter so."""
+    found: set[Op] = set()
+    for op in reversed(graph.order):
+        passes = isinstance(op, (ops.Cast, ops.Columns, ops.Concat, *CHECKS))
+        if op in found or isinstance(op, ops.Lookup):
+            found.update(op.operands)
+        elif passes and input_places(op):
+            found.add(op)
     return found
 
 

@@ -171,5 +171,5 @@ def test_both_encoders_give_the_same():
 
 
 def test_an_unknown_encoder_is_refused():
-    with pytest.raises(ValueError, match="encoder is 'host' or 'circuit', not 'board'"):
+    with pytest.raises(ValueError, match="encoder is 'host', 'circuit', or a Grid or several, not 'board'"):
         FpgaExecutor(encoder="board")  # pyright: ignore[reportArgumentType]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer, PowerTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBRegressor
 
@@ -58,7 +59,7 @@ def every(grid: Grid, rows: int = 3000, columns: int = 4) -> np.ndarray:
     """Rows of numbers of a grid, its ends among them."""
     whole = np.random.default_rng(0).integers(grid.low, grid.high, (rows, columns), endpoint=True)
     whole[0], whole[1] = grid.low, grid.high
-    return np.concatenate([whole * grid.step, snap(X, grid)])
+    return np.concatenate([whole * grid.step, snap(X[:, :columns], grid)])
 
 
 def converted(source: Any, grid: Any = GRID, x: Any = X, **options: Any) -> Any:
@@ -116,7 +117,7 @@ def test_the_simulated_circuit_is_exact() -> None:
     "source",
     [
         make_pipeline(StandardScaler(), LogisticRegression()),
-        make_pipeline(StandardScaler(), MLPRegressor((5,), max_iter=50, random_state=0)),
+        make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(5,), max_iter=50, random_state=0)),
         make_pipeline(StandardScaler(), VotingRegressor([("a", TREE), ("b", Ridge())])),
         VotingRegressor([("a", make_pipeline(StandardScaler(), XGB)), ("b", make_pipeline(MinMaxScaler(), Ridge()))]),
     ],
@@ -147,10 +148,10 @@ def test_what_is_none_of_the_numbers_is_refused() -> None:
     for value, words in (
         (
             0.1,
-            r"1 values are none of their fixed-point numbers, the first in row 7: 0\.1000.* is not one of ap_fixed<13, 9>",
+            r"1 values are none of their fixed-point numbers, the first in row 7: 0\.1000.* is not one of ap_fixed",
         ),
         (256.0, "the first in row 7: 256 is not one of"),
-        (np.inf, "infinity"),
+        (np.inf, "inf is not one of"),
         (np.nan, "Input X contains NaN, which fixed point does not hold. Impute missing values before it"),
     ):
         bad = x.copy()
@@ -169,7 +170,7 @@ def test_values_go_to_the_nearest_and_are_counted_where_that_is_asked_for() -> N
     core.saturated = 0
     model.predict(snap(X, grid))
     assert core.saturated == 0
-    np.testing.assert_array_equal(core.rows({"x": np.array([[0.125, -0.125, 1e300, -40.0]])}), [[1, 0, 127, -128]])
+    np.testing.assert_array_equal(core.rows({"x": np.array([[0.125, -0.125, 1e30, -40.0]])}), [[1, 0, 127, -128]])
     with pytest.raises(InputError, match="contains NaN"):
         model.predict(np.where(np.eye(4), np.nan, 0))
 
@@ -208,10 +209,10 @@ def test_a_frame_of_several_dtypes_takes_one_grid_for_all() -> None:
     frame = pd.DataFrame({"a": X[:, 0].astype(np.float32), "b": X[:, 1], "c": np.arange(200) % 7})
     source = DecisionTreeRegressor(max_depth=4, random_state=0).fit(frame, X[:, 0] + X[:, 1] + frame["c"])
     model = converted(source, x=frame, fixed=FixedPoint(bits=24))
-    rows = frame.assign(a=snap(frame["a"]).astype(np.float32), b=snap(frame["b"]))
+    rows = frame.assign(a=snap(X[:, 0]).astype(np.float32), b=snap(X[:, 1]))
     np.testing.assert_allclose(model.predict(rows), source.predict(rows), atol=1e-5)
     found = [form.meaning.partition("[")[0] for form in input_formats(core_of(model, "predict"))]
-    assert found == ["x_float32", "x_float64", "x_int64"]
+    assert sorted(found) == ["x_float32", "x_float64", "x_int64"]
     with pytest.raises(UnsupportedModelError, match="there are 3 grids for 1 columns"):
         converted(source, [GRID] * 3, frame)
 
@@ -220,13 +221,16 @@ def test_a_frame_of_several_dtypes_takes_one_grid_for_all() -> None:
     ("source", "words"),
     [
         (make_pipeline(PCA(2), TREE), "trees compare what MatMul makes, in a circuit that takes columns as they come"),
-        (make_pipeline(Normalizer(), Ridge()), "makes would enter a circuit that takes columns as they come"),
+        (
+            make_pipeline(PowerTransformer(), Ridge()),
+            "makes would enter a circuit that takes columns as they come",
+        ),
         (
             make_pipeline(Normalizer(), TREE),
             "trees compare what Div makes, in a circuit that takes columns as they come",
         ),
     ],
-    ids=["trees after a projection", "linear after a norm", "trees after a norm"],
+    ids=["trees after a projection", "linear after powers", "trees after a norm"],
 )
 def test_what_would_enter_as_something_else_is_refused(source: Any, words: str) -> None:
     with pytest.raises(
@@ -277,9 +281,8 @@ def test_what_is_on_a_grid_is_known_exactly(bits: int, fraction: int, signed: bo
     x = np.array([[np.ldexp(float(inside), -fraction)]])
     assert not op.off(x).any()
     assert op.reference(x)[0, 0] == inside
-    exact = np.isfinite(value) and value == np.ldexp(np.clip(np.ldexp(value, fraction), grid.low, grid.high), -fraction)
-    steps = float(np.ldexp(value, fraction)) if np.isfinite(value) else np.inf
-    on = bool(exact) and np.isfinite(steps) and steps == np.floor(steps)
+    steps = Fraction(value) * Fraction(2) ** fraction if np.isfinite(value) else Fraction(1, 3)
+    on = steps.denominator == 1 and grid.low <= steps <= grid.high
     assert op.off(np.array([[value]])).any() == (not on)
 
 
