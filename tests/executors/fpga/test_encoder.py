@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMRegressor
-from sklearn.ensemble import RandomForestClassifier, VotingRegressor
+from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, VotingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBRegressor
 
 import tensorml
 from tensorml import ops
+from tensorml.errors import InputError
+from tensorml.executors.fpga.accuracy import FixedPoint, unknown
+from tensorml.executors.fpga.entrances import Entrances
+from tensorml.executors.fpga.fixed import DoesNotFit, Numbers
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.executors.fpga.program import FpgaExecutor
@@ -130,11 +135,68 @@ def test_integers_are_in_the_order_of_the_floats(x, boundary, strict):
     assert (order(x) >= bound(boundary, strict)) == (x > boundary if strict else x >= boundary)
 
 
-def test_what_is_before_trees_stays_with_the_host():
+SCALED = {
+    "scaled": (make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=4)), X),
+    "clipped": (make_pipeline(MinMaxScaler(clip=True), XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1)), X),
+    "imputed": (make_pipeline(SimpleImputer(), StandardScaler(), DecisionTreeRegressor(max_depth=4)), MISSING),
+    "indicated": (make_pipeline(SimpleImputer(add_indicator=True), DecisionTreeRegressor(max_depth=4)), MISSING),
+    "float32": (make_pipeline(RobustScaler(), DecisionTreeRegressor(max_depth=4)), X.astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_circuit_compares_what_comes_with_thresholds_before_the_scaling(name: str):
+    source, x = SCALED[name]
+    source.fit(x, NUMBER)
+    model = tensorml.convert(source, x, executor=FpgaExecutor(encoder="circuit", fixed=FixedPoint(bits=20)))
+    core = core_of(model, "predict")
+    kinds = {type(op) for op in core.split.before.order}
+    assert not kinds & {ops.Sub, ops.Div, ops.Mul, ops.Where, ops.Cast, ops.Rank}
+    ranks = [op for op in core.split.circuit.order if isinstance(op, RankBits)]
+    pairs = [(c, float(t)) for op in ranks for t in op.boundaries for c in range(x.shape[1]) if np.isfinite(t)]
+    odd = (np.nan, 0.0, -0.0, 1e-30) if np.isnan(x).any() else (0.0, -0.0, 1e-30)
+    rows = trap_rows(x.astype(np.float64), pairs, 2000, odd=odd).astype(x.dtype)
+    np.testing.assert_allclose(model.predict(rows), source.predict(rows), atol=1e-4)
+
+
+def test_what_no_thresholds_say_stays_with_the_host():
+    source = make_pipeline(Normalizer(), DecisionTreeRegressor(max_depth=4)).fit(X, NUMBER)
+    model = tensorml.convert(source, X, executor=CIRCUIT)
+    assert any(isinstance(op, ops.Div) for op in core_of(model, "predict").split.before.order)
+    np.testing.assert_array_equal(model.predict(X), source.predict(X))
+
+
+def test_a_refusal_between_scaling_and_trees_stays():
     source = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=4)).fit(X, NUMBER)
     model = tensorml.convert(source, X, executor=CIRCUIT)
-    rows = beside_thresholds(model, source[0].transform(X), ()) * source[0].scale_ + source[0].mean_
-    np.testing.assert_array_equal(model.predict(rows), source.predict(rows))
+    with pytest.raises(InputError, match=r"too large for dtype\('float32'\); sklearn.tree.DecisionTreeRegressor"):
+        model.predict(np.full((1, 4), 1e300))
+
+
+def test_a_column_that_many_trees_read_enters_once():
+    tree = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=3))
+    source = BaggingRegressor(tree, 4, max_features=2, random_state=0).fit(X, NUMBER)
+    core = core_of(tensorml.convert(source, X, executor=CIRCUIT), "predict")
+    assert len(core.circuit.inputs) <= 4
+    assert {type(e.before) for e in core.split.entrances.values()} == {FloatBits}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_nan_may_have_any_place_among_the_numbers(strict: bool):
+    boundaries = np.array([-2.0, 0.0, 1e-300, 3.0])
+    x = np.array([-np.inf, -2.0, -1.0, -0.0, 0.0, 1e-300, 1.0, 3.0, 4.0, np.nan, -np.nan])[:, None]
+    bits = FloatBits(Input("x", TensorType(("N", 1), np.dtype(np.float64)))).reference(x)
+    for nan in range(6):
+        raw = Input("raw", TensorType(("N", 1), np.dtype(np.int64)))
+        ranks = RankBits(raw, np.array([0]), boundaries, np.array([0, 4]), np.array([nan]), strict)
+        np.testing.assert_array_equal(simulated(leaf_of_each_rank(ranks), bits), ranks.reference(bits))
+
+
+def test_nan_between_codes_that_no_number_tells_apart_is_left_to_the_host():
+    x = Input("x", TensorType(("N", 1), np.dtype(np.float64)))
+    ranks = ops.Rank(x, np.array([0]), np.array([1.0, 1.0]), np.array([0, 2]), np.array([1]), np.dtype(np.uint8))
+    with pytest.raises(DoesNotFit, match="NaN has a code of its own"):
+        Entrances(Numbers(8), unknown, "circuit").ranks(ranks)
 
 
 def test_trees_take_floats_and_linear_models_fixed_point_in_one_circuit():

@@ -34,7 +34,7 @@ from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.tools import Tool
 from tensorml.graph import Const, Input, TensorType
 from tests.executors.fpga.models import MISSING, NUMBER, THREE, X
-from tests.executors.fpga.stand import Stand, core_of
+from tests.executors.fpga.stand import Stand, core_of, integers
 from tests.executors.fpga.test_encode import assert_encoded
 
 GRID = Grid(13, 4)
@@ -105,12 +105,15 @@ def test_the_leaf_is_exact_also_on_thresholds(dtype: type) -> None:
 
 
 def test_the_simulated_circuit_is_exact() -> None:
-    source = make_pipeline(StandardScaler(), RandomForestClassifier(3, max_depth=4, random_state=0)).fit(X, THREE)
+    forest = RandomForestClassifier(3, max_depth=4, random_state=0).fit(X, THREE)
     grids = [Grid(13, 4), Grid(13, 8), Grid(20, 8), Grid(9, 6, otherwise="nearest")]
-    model = converted(source, grids)
+    model = converted(forest, grids)
     x = np.stack([every(grid, columns=1)[:, 0] for grid in grids], axis=1)
-    np.testing.assert_array_equal(model.predict(x), source.predict(x))
-    assert [f.width for f in core_of(model, "predict").circuit.inputs] == [13, 13, 20, 9]
+    np.testing.assert_array_equal(model.apply(x), forest.apply(x))
+    core = core_of(model, "apply")
+    rows = core.rows({"x": x})
+    np.testing.assert_array_equal(core.simulator.run(rows), integers(core, rows))
+    assert [f.width for f in core.circuit.inputs] == [13, 13, 20, 9]
 
 
 @pytest.mark.parametrize(
