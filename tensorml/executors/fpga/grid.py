@@ -93,7 +93,7 @@ class OnGrid(Op):
             row, column = refused[0]
             raise InputError(
                 f"{len(refused)} values are none of their fixed-point numbers, the first in row {row}: "
-                f"{x[row, column]:.17g} is not one of {self.grids[column]}. Round them before, or take the nearest: "
+                f"{float(x[row, column])!r} is not one of {self.grids[column]}. Round them before, or take the nearest: "
                 f"Grid(otherwise='nearest')."
             )
         return self.nearest(x)

@@ -19,8 +19,9 @@ from tensorml import ops
 from tensorml.errors import CircuitError, InputError
 from tensorml.executors.base import Setting
 from tensorml.executors.fpga.accuracy import FixedPoint
+from tensorml.executors.fpga.ccode import lacking, literal
 from tensorml.executors.fpga.circuit import Field
-from tensorml.executors.fpga.encode import encoder, lacking, literal
+from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.fixed import exact
 from tensorml.executors.fpga.handover import places, save
 from tensorml.executors.fpga.program import Core, FpgaExecutor

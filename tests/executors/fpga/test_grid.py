@@ -151,9 +151,9 @@ def test_what_is_none_of_the_numbers_is_refused() -> None:
     for value, words in (
         (
             0.1,
-            r"1 values are none of their fixed-point numbers, the first in row 7: 0\.1000.* is not one of ap_fixed",
+            r"1 values are none of their fixed-point numbers, the first in row 7: 0\.1 is not one of ap_fixed",
         ),
-        (256.0, "the first in row 7: 256 is not one of"),
+        (256.0, r"the first in row 7: 256\.0 is not one of"),
         (np.inf, "inf is not one of"),
         (np.nan, "Input X contains NaN, which fixed point does not hold. Impute missing values before it"),
     ):
@@ -204,7 +204,7 @@ def test_integers_are_numbers_of_a_grid() -> None:
     assert {f.width for f in core.circuit.inputs} == {11}
     rows = every(Grid(11)).astype(np.int64)
     np.testing.assert_allclose(model.predict(rows), source.predict(rows), atol=0.01 * np.ptp(NUMBER))
-    with pytest.raises(InputError, match=r"1024 is not one of ap_fixed<11, 11>"):
+    with pytest.raises(InputError, match=r"1024\.0 is not one of ap_fixed<11, 11>"):
         model.predict(np.full((1, 4), 1024))
 
 
