@@ -6,7 +6,6 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.graph import Const, Graph, Op
-from tensorml.passes import EXACT, optimize
 from tensorml.passes.rank_before_steps import rank_before_all_steps
 
 ON_HOST = (ops.Kernel, ops.Nearest, ops.DistanceTo, ops.Distance, ops.KernelExpansion, ops.ClosestCentre)
@@ -15,9 +14,10 @@ ON_HOST = (ops.Kernel, ops.Nearest, ops.DistanceTo, ops.Distance, ops.KernelExpa
 def decompose(graph: Graph) -> Graph:
     """The graph with closest centres, Euclidean distances and kernel expansions in terms of matrix products.
 
-    What scales, limits and imputes values before trees is folded into the trees' thresholds.
+    What scales, limits and imputes values before trees is folded into the trees' thresholds. Nothing
+    depends on which other outputs there are, so that outputs of one core still have one.
     """
-    return optimize(graph.rewrite(_decomposed), (*EXACT, rank_before_all_steps))
+    return rank_before_all_steps(graph.rewrite(_decomposed))
 
 
 def _decomposed(op: Op) -> Op | None:

@@ -91,10 +91,10 @@ class OnGrid(Op):
         refused = np.argwhere(self.off(x) & strict)
         if len(refused):
             row, column = refused[0]
+            value, grid = float(x[row, column]), self.grids[column]
             raise InputError(
                 f"{len(refused)} values are none of their fixed-point numbers, the first in row {row}: "
-                f"{float(x[row, column])!r} is not one of {self.grids[column]}. Round them before, or take the nearest: "
-                f"Grid(otherwise='nearest')."
+                f"{value!r} is not one of {grid}. Round them before, or take the nearest: Grid(otherwise='nearest')."
             )
         return self.nearest(x)
 

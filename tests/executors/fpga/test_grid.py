@@ -196,6 +196,19 @@ def test_columns_that_nothing_reads_do_not_enter() -> None:
     np.testing.assert_array_equal(converted(source).predict(off), source.predict(off))
 
 
+def test_categories_are_codes_beside_the_numbers() -> None:
+    x = snap(X)
+    x[:, 1] = np.random.default_rng(0).integers(0, 6, len(X))
+    options: dict[str, Any] = {"min_data_per_group": 1, "cat_smooth": 0, "min_child_samples": 5, "verbose": -1}
+    source = LGBMRegressor(n_estimators=3, num_leaves=7, **options)
+    source.fit(x, NUMBER + 3 * np.isin(x[:, 1], [1, 4]), categorical_feature=[1])
+    model = converted(source, x=x)
+    core = core_of(model, "predict(pred_leaf=True)")
+    assert sum(isinstance(e.before, OnGrid) for e in core.split.entrances.values()) == 1
+    assert any(isinstance(op, ops.Lookup) for op in core.split.before.order)
+    np.testing.assert_array_equal(model.predict(x, pred_leaf=True), source.predict(x, pred_leaf=True))
+
+
 def test_integers_are_numbers_of_a_grid() -> None:
     x = (X * 5).astype(np.int64)
     source = make_pipeline(StandardScaler(), TREE).fit(x, NUMBER)
