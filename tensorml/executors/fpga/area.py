@@ -12,6 +12,7 @@ from tensorml import ops
 from tensorml.executors.fpga.curves import word_bits
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.fixed import DoesNotFit, width
+from tensorml.executors.fpga.grid import RankWhole
 from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.split import Split
@@ -126,15 +127,22 @@ def within(graph: Graph, outside: set[Op]) -> list[Op]:
     return kept
 
 
+def wide_compares(op: RankBits | RankWhole) -> Counter[tuple[str, int]]:
+    """Of what comes as it is with thresholds."""
+    if isinstance(op, RankWhole):
+        return Counter(("compare", 1 + int(bound).bit_length()) for bound in op.boundaries)
+    wide = op.boundaries.dtype.itemsize * 8
+    return Counter({("compare", wide): len(op.boundaries), ("adder", wide): 2 * len(op.source)})
+
+
 def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
     """What an operator takes. bits: of the widest value around it."""
     columns = int(np.prod([int(d) for d in op.shape[1:]]))
     match op:
         case ops.Descend() | ops.DescendSymmetric():
             return compares(op.column, op.rank)
-        case RankBits():
-            wide = op.boundaries.dtype.itemsize * 8
-            return Counter({("compare", wide): len(op.boundaries), ("adder", wide): 2 * len(op.source)})
+        case RankBits() | RankWhole():
+            return wide_compares(op)
         case ops.LeafSum():
             return sum_of_leaves(op)
         case ops.WeightedSum():

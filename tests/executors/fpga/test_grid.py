@@ -28,6 +28,7 @@ import tensorml
 from tensorml import ops
 from tensorml.errors import InputError, UnsupportedModelError
 from tensorml.executors.fpga.accuracy import FixedPoint
+from tensorml.executors.fpga.area import size
 from tensorml.executors.fpga.grid import Grid, OnGrid, RankWhole
 from tensorml.executors.fpga.handover import input_formats
 from tensorml.executors.fpga.program import Core, FpgaExecutor
@@ -306,6 +307,12 @@ def test_ranks_of_integers_are_those_of_their_numbers() -> None:
     x = Input("x", TensorType(("N", 1), np.dtype(np.int64)))
     ranks = RankWhole(x, np.array([0]), np.array([-3, 0, 0, 5]), np.array([0, 4]))
     np.testing.assert_array_equal(ranks.reference(np.array([[-4], [-3], [0], [4], [5]]))[:, 0], [0, 1, 3, 3, 4])
+
+
+def test_the_size_of_wide_compares_is_known_before_any_tool_runs() -> None:
+    found = [core_of(converted(XGB.fit(X, NUMBER), encoder), "predict") for encoder in ("host", GRID, "circuit")]
+    sizes = [size(core.split, "xc7").luts for core in found]
+    assert sizes[0] < sizes[1] < sizes[2]
 
 
 def test_walkers_are_refused_for_what_does_not_come_as_codes() -> None:
