@@ -24,6 +24,7 @@ from tensorml.executors.fpga.project import refuse_foreign, write_project
 from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
 from tensorml.executors.fpga.room import area
 from tensorml.executors.fpga.split import Split
+from tensorml.executors.fpga.stages import stages
 from tensorml.executors.fpga.synthesis import kept_area, kept_timing
 from tensorml.graph import Input, Op
 from tensorml.passes.columns import by_column
@@ -48,7 +49,7 @@ def report(core: Core, *, fast: bool = False, **options: Any) -> Report:
     else:
         found = measured(core.circuit, **options)
         areas = found.areas
-    return replace(found, areas=areas, saturated=core.saturated)
+    return replace(found, areas=areas, saturated=core.saturated, stages=stages(core.split))
 
 
 def accuracy(core: Core) -> Accuracy:

@@ -11,6 +11,8 @@ from typing import Any
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.progress import Watch
+from tensorml.executors.fpga.stages import Stage
+from tensorml.executors.fpga.stages import table as stage_table
 from tensorml.executors.fpga.synthesis import FAMILIES, Area, Timing, place, synthesize
 from tensorml.report import Table
 
@@ -36,7 +38,8 @@ class Report:
 
     latency, interval: in cycles, of a row and between rows. in_width, out_width: the bits of a row and of its result.
     areas: by family. simulated: rows per second of the simulation. saturated: how many values of simulated rows were
-    taken to the nearest that the circuit's input holds. estimate: the areas are estimates, no tool has run.
+    taken to the nearest that the circuit's input holds. estimate: the areas are estimates, no tool has run. stages:
+    the bits of the numbers on the way through the circuit; `numbers` prints them.
     """
 
     name: str
@@ -50,6 +53,12 @@ class Report:
     simulated: float | None = None
     saturated: int = 0
     estimate: bool = False
+    stages: Sequence[Stage] = ()
+
+    @property
+    def numbers(self) -> Table:
+        """The bits of inputs, weights, sums, functions and results, and where their binary points are."""
+        return stage_table(self.name, self.stages)
 
     @property
     def fmax(self) -> float | None:

@@ -25,6 +25,7 @@ SCALING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cast, ops.Finite, ops.Within,
 @dataclass(frozen=True, eq=False)
 class Split:
     """A graph in three parts. bits: of weights, leaves and what is passed on, at most. widths: of its integers.
+    values: what the graph's operators are in the circuit.
 
     entrances: what the host passes in, by the operator that it stands for. exits: what the circuit returns, likewise.
     checks: operators that the host evaluates only because they refuse some values.
@@ -36,6 +37,7 @@ class Split:
     checks: tuple[Op, ...]
     bits: int
     widths: Mapping[Op, int] = field(default_factory=dict)
+    values: Mapping[Op, Fixed] = field(default_factory=dict)
     names: Mapping[Op, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +109,8 @@ def split(graph: Graph, numbers: Numbers, ranges: Ranges, encoder: Encoder = "ho
     users = {o for op in graph.order if op not in inside for o in op.operands} | set(graph.outputs.values())
     exits = {op: values[op] for op in graph.order if op in inside and op in users and op not in entrances.found}
     widths = {fixed.op: fixed.bits for fixed in values.values()}
-    return Split(graph, entrances.found, exits, refusing(graph, inside, entrances), numbers.bits, widths)
+    checks = refusing(graph, inside, entrances)
+    return Split(graph, entrances.found, exits, checks, numbers.bits, widths, values)
 
 
 def placed(graph: Graph, entrances: Entrances, refused: dict[Op, DoesNotFit]) -> tuple[dict[Op, Fixed], set[Op]]:

@@ -1,9 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.neural_network import MLPRegressor
 
+import tensorml
+from tensorml.executors.fpga.accuracy import FixedPoint
 from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.program import FpgaExecutor
 from tensorml.executors.fpga.report import Accuracy, Report, estimated
+from tensorml.executors.fpga.stages import Stage
 from tensorml.executors.fpga.synthesis import Area, Timing
 
 AREAS = {"ecp5": Area("ecp5", 1234, 567, 0, 2, 1, 40), "xc7": Area("xc7", 800, 500, 12)}
@@ -56,3 +63,48 @@ def test_an_estimate_says_that_it_is_one():
     text = str(report)
     assert "These areas are estimates: no tool has run." in text
     assert "Latency: 1 cycle; a row every 3 cycles, 8 bits in, 4 bits out." in text
+
+
+X = np.random.default_rng(0).normal(size=(200, 3))
+
+
+def stages_of(model, fixed: FixedPoint) -> list[Stage]:
+    converted = tensorml.convert(model.fit(X, X[:, 0]), X, executor=FpgaExecutor(fixed=fixed))
+    return list(converted.report("predict", fast=True).stages)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_numbers_of_a_network_are_reported_stage_by_stage():
+    network = MLPRegressor(hidden_layer_sizes=(4,), activation="tanh", solver="lbfgs", max_iter=20, random_state=0)
+    found = {stage.name.partition(",")[0]: stage for stage in stages_of(network, FixedPoint(bits=18, fraction=10))}
+    assert list(found) == ["values that enter", "weights", "sums of products", "tanh", "results"]
+    enter, hidden, results = found["values that enter"], found["tanh"], found["results"]
+    assert (enter.count, enter.bits, enter.signed, enter.fraction) == (3, 18, True, (10, 10))
+    assert (enter.low, enter.high) == (-128, 128 - 2**-10)
+    assert (hidden.count, hidden.fraction) == (4, (10, 10))
+    assert -1 <= hidden.low < -0.99 < 0.99 < hidden.high <= 1
+    assert results.count == 1
+    assert results.fraction == (20, 20)
+
+
+def test_the_numbers_of_a_forest_are_codes_leaves_and_sums():
+    found = stages_of(RandomForestRegressor(3, max_depth=3, random_state=0), FixedPoint())
+    assert [stage.name for stage in found] == ["values that enter", "leaves", "sums of leaves", "results"]
+    codes, leaves, sums, _ = found
+    assert (codes.signed, codes.fraction) == (False, (0, 0))
+    assert leaves.count == 24
+    assert leaves.bits < sums.bits < leaves.bits + 3
+    assert sums.low < X[:, 0].mean() < sums.high
+
+
+def test_stages_print_as_a_table():
+    stages = [
+        Stage("values that enter", 1234, 18, True, (8, 10), -128, 127.999),
+        Stage("weights", 3, 5, False, None, 0, 1),
+        Stage("results", 1, 9, True, (3, 3), -1, 1),
+    ]
+    lines = str(Report("core", 6, 1, 46, 9, AREAS, stages=stages).numbers).splitlines()
+    assert lines[0] == "Numbers of circuit 'core'"
+    assert lines[3].split() == ["values", "that", "enter", "1,234", "signed,", "18", "8", "to", "10", "-128", "127.999"]
+    assert lines[4].split() == ["weights", "3", "unsigned,", "5", "0", "1"]
+    assert lines[5].split() == ["results", "1", "signed,", "9", "3", "-1", "1"]
