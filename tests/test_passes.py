@@ -77,7 +77,7 @@ def test_columns_that_nobody_reads_are_not_computed():
 
 
 def test_a_tree_reads_only_the_columns_it_tests():
-    scaled = (X - MEAN) / SCALE
+    scaled = ops.Neg((X - MEAN) / SCALE)
     rank = ops.Rank(
         scaled, np.array([3, 1]), np.array([0.0, 1.0]), np.array([0, 1, 2]), np.array([0, 0]), np.dtype(np.uint8)
     )
