@@ -36,11 +36,15 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """How a method answers for one kind of input: what runs, the outputs it needs, and what makes one of several."""
+    """How a method answers for one kind of input: what runs, the outputs it needs, and what makes one of several.
+
+    only: the output that is the answer as it is, if one is.
+    """
 
     run: Run
     decodings: Mapping[str, Decoding]
     several: Callable[[list[Any]], Any] | None
+    only: str
 
 
 class TensorModel:
@@ -160,7 +164,8 @@ class TensorModel:
         if type(X) is np.ndarray and X.ndim == 2 and len(X) and not options:
             answer = self._plain.get((method, X.dtype, X.shape[1]))
             if answer is not None:
-                return _finished(answer, _decoded(answer, answer.run({"x": X}, len(X))))
+                results = answer.run({"x": X}, len(X))
+                return results[answer.only] if answer.only else _finished(answer, _decoded(answer, results))
         return self._any(method, X, options)
 
     def _any(self, method: str, X: Any, options: Mapping[str, Any]) -> Any:
@@ -190,7 +195,9 @@ class TensorModel:
     def _found(self, schema: Schema, names: tuple[str, ...]) -> Answer:
         decodings = self._programs.outputs(schema)
         several = None if parse(names[0])[2] is None else list if names[0].endswith("]") else tuple
-        return Answer(self._programs.program(schema, names), {name: decodings[name] for name in names}, several)
+        as_it_is = several is None and decodings[names[0]].nothing
+        only = names[0] if as_it_is else ""
+        return Answer(self._programs.program(schema, names), {name: decodings[name] for name in names}, several, only)
 
     def _feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the columns that `transform` returns. Raises InputError for names other than those of `fit`."""

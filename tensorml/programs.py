@@ -102,6 +102,12 @@ class Decoding:
     sizes: tuple[int, ...] = ()
     width: int = 0
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the caller gets the numbers as they are."""
+        given = (self.classes, self.columns, self.sparse, self.library, self.batch_second, self.flat_row, self.paths)
+        return not any(given)
+
     def __call__(self, value: Any, index: Any = None) -> Any:
         """What the caller gets. index: the row labels of the caller's frame, None if it has none."""
         if self.library:

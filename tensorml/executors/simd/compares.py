@@ -21,6 +21,7 @@ from tensorml.executors.simd.addresses import (
     splat,
     store,
 )
+from tensorml.executors.simd.few import many, perfect_few, symmetric_few, walk_few
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE
 from tensorml.executors.simd.shapes import SMALL
@@ -74,19 +75,26 @@ def perfect(
 
 @cache
 def perfect_trees(depth: int, dtype: str, size: int) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, addresses of offsets and ranks, places of the leaves."""
+    """Parameters: codes, bytes from group to group, trees, the most rows that are few, addresses of offsets and ranks,
+    places of the leaves.
+    """
     inner = 2**depth - 1
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump = load(p, 0, "int64"), load(p, 1, "int64")
-        nodes, ranks = load(p, 3, "int64"), load(p, 4, "int64")
-        for t in range(load(p, 2, "int64")):
-            out, group = load(p, 5 + t, "int64"), codes
-            for start in range(0, rows, LANES):
-                perfect(group, nodes, ranks, 0, out + start, depth, 0, dtype)
-                group += jump
-            nodes += 4 * inner
-            ranks += size * inner
+        codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        nodes, ranks = load(p, 4, "int64"), load(p, 5, "int64")
+        whole = many(rows, load(p, 3, "int64"))
+        if whole < rows:
+            group = codes + whole // LANES * jump
+            perfect_few(group, nodes, ranks, p + 48, trees, whole, rows - whole, depth, inner, size, dtype)
+        if whole > 0:
+            for t in range(trees):
+                out, group = load(p, 6 + t, "int64"), codes
+                for start in range(0, whole, LANES):
+                    perfect(group, nodes, ranks, 0, out + start, depth, 0, dtype)
+                    group += jump
+                nodes += 4 * inner
+                ranks += size * inner
         return 0
 
     return Kernel(kernel)
@@ -98,22 +106,28 @@ def stacked_trees(top: int, dtype: str, size: int) -> Kernel:
 
     Parameters: as `perfect_trees`, the address of room before the places. Nodes: the trees below, then the top.
     """
-    trees, inner, above, levels = 2**top, 2**SMALL - 1, 2**top - 1, SMALL
+    below, inner, above, levels = 2**top, 2**SMALL - 1, 2**top - 1, SMALL
+    depth, all_inner = SMALL + top, 2 ** (SMALL + top) - 1
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump, room = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 5, "int64")
-        nodes, ranks = load(p, 3, "int64"), load(p, 4, "int64")
-        for t in range(load(p, 2, "int64")):
-            out, group = load(p, 6 + t, "int64"), codes
-            last, limits = nodes + 4 * trees * inner, ranks + size * trees * inner
-            for start in range(0, rows, LANES):
-                for k in range(trees):
-                    to = room + LANES * k
-                    perfect(group, nodes + 4 * inner * k, ranks + size * inner * k, 0, to, levels, 0, dtype)
-                perfect(group, last, limits, room, out + start, top, levels, dtype)
-                group += jump
-            nodes = last + 4 * above
-            ranks = limits + size * above
+        codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        nodes, ranks, room = load(p, 4, "int64"), load(p, 5, "int64"), load(p, 6, "int64")
+        whole = many(rows, load(p, 3, "int64"))
+        if whole < rows:
+            group = codes + whole // LANES * jump
+            perfect_few(group, nodes, ranks, p + 56, trees, whole, rows - whole, depth, all_inner, size, dtype)
+        if whole > 0:
+            for t in range(trees):
+                out, group = load(p, 7 + t, "int64"), codes
+                last, limits = nodes + 4 * below * inner, ranks + size * below * inner
+                for start in range(0, whole, LANES):
+                    for k in range(below):
+                        to = room + LANES * k
+                        perfect(group, nodes + 4 * inner * k, ranks + size * inner * k, 0, to, levels, 0, dtype)
+                    perfect(group, last, limits, room, out + start, top, levels, dtype)
+                    group += jump
+                nodes = last + 4 * above
+                ranks = limits + size * above
         return 0
 
     return Kernel(kernel)
@@ -168,27 +182,34 @@ def settle(group, word, pairs, others, room, dtype):
 
 
 @cache
-def any_trees(dtype: str) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, the address of the nodes, room for values, leaves at most,
-    places of the leaves. Nodes: see `plans.AnyPlan`.
+def any_trees(dtype: str, size: int) -> Kernel:
+    """Parameters: codes, bytes from group to group, trees, the most rows that are few, the addresses of
+    `plans.AnyPlan.nodes`, room for values, leaves at most, places of the leaves.
     """
+    shift = (LANES * size).bit_length() - 1
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump, node = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
-        room = load(p, 4, "int64")
-        for leaf in range(load(p, 5, "int64")):
-            for r in range(LANES):
-                store(room, LANES * leaf + r, leaf, "uint8")
-        for t in range(load(p, 2, "int64")):
-            out, group = load(p, 6 + t, "int64"), codes
-            pairs, others = load(node, 0, "int32"), load(node, 1, "int32")
-            begin = node + 8
-            for start in range(0, rows, LANES):
-                last = room + load(settle(group, begin, pairs, others, room, dtype), 0, "int32")
+        codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        node, room = load(p, 4, "int64"), load(p, 8, "int64")
+        whole = many(rows, load(p, 3, "int64"))
+        if whole < rows:
+            group, words, starts = codes + whole // LANES * jump, load(p, 5, "int64"), load(p, 6, "int64")
+            numbers, rest = load(p, 7, "int64"), rows - whole
+            walk_few(group, words, starts, numbers, p + 80, trees, room, whole, rest, shift, size, dtype, "uint8")
+        if whole > 0:
+            for leaf in range(load(p, 9, "int64")):
                 for r in range(LANES):
-                    store(out, start + r, load(last, r, "uint8"), "uint8")
-                group += jump
-            node = begin + 16 * pairs + 20 * others + 4
+                    store(room, LANES * leaf + r, leaf, "uint8")
+            for t in range(trees):
+                out, group = load(p, 10 + t, "int64"), codes
+                pairs, others = load(node, 0, "int32"), load(node, 1, "int32")
+                begin = node + 8
+                for start in range(0, whole, LANES):
+                    last = room + load(settle(group, begin, pairs, others, room, dtype), 0, "int32")
+                    for r in range(LANES):
+                        store(out, start + r, load(last, r, "uint8"), "uint8")
+                    group += jump
+                node = begin + 16 * pairs + 20 * others + 4
         return 0
 
     return Kernel(kernel)
@@ -214,19 +235,24 @@ def symmetric(typing: Any, codes: Any, tests: Any, out: Any, depth: Any, dtype: 
 
 
 @cache
-def symmetric_trees(depth: int, dtype: str) -> Kernel:
-    """Trees of one depth. Parameters: codes, bytes from group to group, trees, the address of the nodes; places of the
-    leaves. Nodes: see `plans.SymmetricPlan`.
+def symmetric_trees(depth: int, dtype: str, size: int) -> Kernel:
+    """Trees of one depth. Parameters: codes, bytes from group to group, trees, the most rows that are few, the address
+    of the nodes; places of the leaves. Nodes: see `plans.SymmetricPlan`.
     """
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump, word = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 3, "int64")
-        for t in range(load(p, 2, "int64")):
-            out, group = load(p, 4 + t, "int64"), codes
-            for start in range(0, rows, LANES):
-                symmetric(group, word, out + start, depth, dtype)
-                group += jump
-            word += 8 * depth
+        codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        word, whole = load(p, 4, "int64"), many(rows, load(p, 3, "int64"))
+        if whole < rows:
+            group = codes + whole // LANES * jump
+            symmetric_few(group, word, p + 40, trees, whole, rows - whole, depth, size, dtype)
+        if whole > 0:
+            for t in range(trees):
+                out, group = load(p, 5 + t, "int64"), codes
+                for start in range(0, whole, LANES):
+                    symmetric(group, word, out + start, depth, dtype)
+                    group += jump
+                word += 8 * depth
         return 0
 
     return Kernel(kernel)

@@ -168,17 +168,27 @@ class Machine:
         self.relocated = np.array(assembler.relocated, np.int64)
         self.units = np.array(assembler.units, np.int64)
         self.linked = np.array(assembler.linked, np.int64)
-        self.told = [outer.word + k for outer in self.inputs for k in range(3)] + [outer.word for outer in self.outputs]
+        self.reads = tuple((outer.name, outer.word) for outer in self.inputs)
+        self.writes = tuple((outer.name, outer.word, outer.shape, outer.dtype) for outer in self.outputs)
         self.stock: list[Arena] = []
 
     def __call__(self, arrays: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray] | None:
         """The outputs for all rows, or None if some hold what the model does not take."""
-        tables = [table(arrays[outer.name]) for outer in self.inputs]  # held until the end of the call
-        results = {outer.name: np.empty((rows, *outer.shape), outer.dtype) for outer in self.outputs}
-        if rows == 0:
-            return results
-        words = [word for x in tables for word in words_of(x)]
-        words += [address_of(x) for x in results.values()]
+        words: list[tuple[int, int]] = []
+        held: list[np.ndarray] = []
+        results: dict[str, np.ndarray] = {}
+        for name, word in self.reads:
+            x = arrays[name]
+            if x.ndim > 2:
+                x = x.reshape(rows, -1)  # which may be a copy
+                held.append(x)
+            words.append((word, address_of(x)))
+            words += enumerate(x.strides, word + 1)
+        for name, word, shape, dtype in self.writes:
+            results[name] = made = np.empty((rows, *shape), dtype)
+            words.append((word, address_of(made)))
+        if rows <= self.rows or rows * self.cost < 2 * WORTH_A_THREAD:
+            return results if rows == 0 or self.run(words, 0, rows) == 0 else None
         wanted = min(self.threads, int(rows * self.cost / WORTH_A_THREAD), -(-rows // self.rows))
         if wanted < 2:
             return results if self.run(words, 0, rows) == 0 else None
@@ -187,14 +197,14 @@ class Machine:
         statuses = in_parallel(lambda start: self.run(words, start, min(start + step, rows)), starts, wanted)
         return results if not any(statuses) else None
 
-    def run(self, words: Sequence[int], start: int, stop: int) -> int:
+    def run(self, words: Sequence[tuple[int, int]], start: int, stop: int) -> int:
         """The status of the rows from start to stop. words: what the instructions are told of the caller's arrays."""
         try:
             arena = self.stock.pop()
         except IndexError:  # other threads have them all
             arena = Arena(self)
         view = arena.view
-        for k, word in zip(self.told, words, strict=True):
+        for k, word in words:
             view[k] = word
         status = driven(arena.address, self.instructions, start, stop, self.rows)
         self.stock.append(arena)
@@ -217,22 +227,12 @@ class Arena:
         self.words[machine.linked] += self.address
 
 
-def table(array: np.ndarray) -> np.ndarray:
-    """The array with one dimension, or none, after its rows."""
-    return array if array.ndim <= 2 else array.reshape(len(array), -1)
-
-
 def address_of(array: np.ndarray) -> int:
     """Where an array's memory begins: by its buffer, or, four times as slow, from what describes the array."""
     try:
         return addressof(c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError, BufferError):  # read-only, empty, or not in one piece
         return array.__array_interface__["data"][0]
-
-
-def words_of(array: np.ndarray) -> tuple[int, ...]:
-    """An array's address and its strides, in bytes: from row to row and from column to column."""
-    return (address_of(array), array.strides[0], array.strides[1] if array.ndim > 1 else 0)
 
 
 def aligned(array: np.ndarray) -> np.ndarray:

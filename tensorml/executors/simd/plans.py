@@ -23,6 +23,10 @@ MOST = 2**DEEPEST
 # of a walk, for a level of a symmetric tree, for a step by values, for a block by values, for coding a value, for
 # copying one.
 PERFECT, ANY, WALK, SYMMETRIC, VALUES, BLOCK, CODE, COPY = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0, 2.0, 0.4
+# The same for a row that goes down several trees: for a level of a perfect tree, for a step of any, for a test of a
+# symmetric one.
+HEAP, STEP, LEVEL = 0.9, 1.8, 1.0
+BY_NODES = 16  # rows that walk sooner through several trees than several rows together
 NEVER = 0xFFFF  # a code that no row has
 
 
@@ -30,13 +34,14 @@ class Plan:
     """A way down. A subclass arranges the nodes.
 
     kind: the kernel; index: the dtype of the leaves' numbers within a tree, `most` of them at most; cost: nanoseconds a
-    row and tree.
+    row and tree; few: the most rows that go down one by one, through several trees together, sooner than all at once.
     """
 
     kind: Kind
     index = "uint8"
     depth = 0
     cost = 1.0
+    few = 0
     most: int
     trees: int
     codes: np.dtype
@@ -63,6 +68,7 @@ class PerfectPlan(Plan):
     def __init__(self, shape: Shape):
         self.depth, self.trees, self.codes = max(1, shape.depth), len(shape.op.roots), shape.codes
         self.most, self.cost = 2**self.depth, perfect_cost(shape)
+        self.few = fewest(LANES * self.cost, HEAP * self.depth)
         self.heap = Heap(shape, self.depth)
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
@@ -83,6 +89,8 @@ class AnyPlan(Plan):
         op = shape.op
         self.shape, self.trees, self.codes = shape, len(op.roots), shape.codes
         self.most, self.cost = int(shape.leaves.max()), any_cost(shape)
+        self.numbering = Numbering(shape, (op.column.astype(np.int64) << 16) | op.rank, NEVER) if can_walk(op) else None
+        self.few = fewest(LANES * self.cost, STEP * path(shape)) if can_walk(op) else 0
         leaf, left = op.left < 0, op.right < 0
         self.pair = leaf & left
         self.order = np.lexsort((shape.height, ~self.pair, shape.tree))
@@ -104,9 +112,14 @@ class AnyPlan(Plan):
         """int32: of each tree the numbers of its two kinds of nodes, the nodes, and where the root's result is.
 
         A node of two leaves: the offset of its column, its rank, its first leaf, its place. Another: the offset, the
-        rank, the places of its children, its place.
+        rank, the places of its children, its place. For few rows: the nodes as in `WalkPlan`, the number of each leaf
+        among them, uint8.
         """
-        return [np.concatenate([self.words(tree) for tree in range(begin, end)]).astype(INT32)]
+        words = np.concatenate([self.words(tree) for tree in range(begin, end)]).astype(INT32)
+        if self.numbering is None:
+            return [words, np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.uint8)]
+        numbers = self.shape.first[1][self.numbering.leaves[self.numbering.between(begin, end)]]
+        return [words, *self.numbering.nodes(begin, end), numbers.astype(np.uint8)]
 
     def words(self, tree: int) -> np.ndarray:
         """One tree."""
@@ -139,6 +152,7 @@ class WalkPlan(Plan):
         self.trees, self.codes, self.cost = len(op.roots), shape.codes, walk_cost(shape)
         self.most = int(2 * shape.leaves.max() - 1)
         self.numbering = Numbering(shape, (op.column.astype(np.int64) << 16) | op.rank, NEVER)
+        self.few = BY_NODES
         self.depth = min(SMALL, max(1, shape.depth))
         self.heap = Heap(shape, self.depth)
         end, numbers = self.heap.end, self.numbering
@@ -146,11 +160,11 @@ class WalkPlan(Plan):
         self.begin = np.where(end >= 0, numbers.of_inner[np.maximum(end, 0)], on_leaf).astype(INT32)
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
-        """The first levels as in `Heap`, the node after each path through them, int32 [T, paths], and the nodes.
+        """The first levels as in `Heap`, the node after each path through them, int32 [T, paths], and all nodes.
 
-        These are int64: of each tree their number, then left child * 2^32 + column * 2^16 + rank of each.
+        These are as in `Numbering`: left child * 2^32 + column * 2^16 + rank.
         """
-        return [*self.heap.nodes(begin, end), self.begin[begin:end], self.numbering.counted(begin, end)]
+        return [*self.heap.nodes(begin, end), self.begin[begin:end], *self.numbering.nodes(begin, end)]
 
     def leaves(self, tree: int) -> np.ndarray:
         """By node; 0 for an inner one."""
@@ -175,12 +189,11 @@ class ValuesPlan(Plan):
         self.threshold[place[real]] = codes.boundaries[at]
 
     def nodes(self, begin: int, end: int) -> list[np.ndarray]:
-        """int64: of each tree the number of its nodes, then left child * 2^32 + column * 2^16 + whether NaN goes right.
+        """As in `Numbering`: left child * 2^32 + column * 2^16 + whether NaN goes right; the threshold of each, NaN for
 
-        And the threshold of each, NaN for a leaf.
+        a leaf.
         """
-        words = slice(self.numbering.starts[begin], self.numbering.starts[end])
-        return [self.numbering.counted(begin, end), self.threshold[words]]
+        return [*self.numbering.nodes(begin, end), self.threshold[self.numbering.between(begin, end)]]
 
     def leaves(self, tree: int) -> np.ndarray:
         """By node; 0 for an inner one."""
@@ -215,6 +228,7 @@ class SymmetricPlan(Plan):
     def __init__(self, op: ops.DescendSymmetric):
         self.trees, self.codes, self.depth = len(op.size), op.codes.dtype, int(op.size.max())
         self.most, self.cost = 2**self.depth, SYMMETRIC * self.depth * op.codes.dtype.itemsize
+        self.few = fewest(LANES * self.cost, LEVEL * self.depth)
         self.size, self.first = op.size, op.first_leaf
         self.tests = np.zeros((self.trees, self.depth, 2), INT32)
         tree = np.repeat(np.arange(self.trees), op.size)
@@ -229,6 +243,11 @@ class SymmetricPlan(Plan):
     def leaves(self, tree: int) -> np.ndarray:
         """As they are, whatever the bits of tests that only fill up."""
         return (self.first[tree] + np.arange(self.most) % 2 ** self.size[tree]).astype(INT32)
+
+
+def fewest(all_rows: float, row: float) -> int:
+    """How many rows cost no more one by one than all at once."""
+    return min(LANES - 1, int(all_rows / row))
 
 
 def perfect_cost(shape: Shape) -> float:

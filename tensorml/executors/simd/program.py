@@ -62,7 +62,10 @@ class Steps:
     steps: tuple[Step, ...]
     slow: TorchExecutor
 
-    def __call__(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def __post_init__(self) -> None:
+        self.alone = len(self.steps) == 1
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs for a tile: tensors if an input is one."""
         arrays, tensors, rows = dict(inputs), False, 0
         for name, x in inputs.items():
@@ -70,6 +73,9 @@ class Steps:
             if type(x) is not np.ndarray or not x.dtype.isnative:
                 arrays[name] = native(x)
                 tensors |= not isinstance(x, np.ndarray)
+        if self.alone and not tensors:  # what it makes are the outputs
+            made = self.steps[0](arrays, rows)
+            return self.otherwise(inputs, rows) if made is None else made
         for step in self.steps:
             made = step(arrays, rows)
             if made is None:

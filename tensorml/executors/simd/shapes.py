@@ -12,6 +12,7 @@ from tensorml import ops
 from tensorml.executors.simd.addresses import LANES
 
 SMALL = 6  # levels that one piece of code compares
+WORDS = 8  # of a line of the cache; trees that few rows walk together
 INT32 = np.dtype(np.int32)
 
 
@@ -142,14 +143,16 @@ class Numbering:
     """The nodes of each tree level by level, so that the children of a node are neighbours: a word for each.
 
     words: int64, left child * 2^32 + what `inner` says of a node; of a leaf its own number * 2^32 + `leaf`. starts: of
-    each tree, in them. leaves: int32, of each word the leaf, 0 for an inner node. of_inner, of_leaf: the number of each
-    inner node, and of each leaf, within its tree.
+    each tree, in them, each behind the beginning of a line of the cache, so that the first three levels fill one.
+    leaves: int32, of each word the leaf, 0 for an inner node. of_inner, of_leaf: the number of each inner node, and of
+    each leaf, within its tree.
     """
 
     def __init__(self, shape: Shape, inner: np.ndarray, leaf: int):
-        self.starts = np.cumsum([0, *(2 * shape.leaves - 1)])
-        self.words = np.empty(self.starts[-1], np.int64)
-        self.leaves = np.zeros(self.starts[-1], INT32)
+        self.sizes = 2 * shape.leaves - 1
+        self.starts = 1 + np.cumsum([0, *(-(-(self.sizes + 1) // WORDS) * WORDS)])
+        self.words = np.zeros(self.starts[-1] - 1, np.int64)
+        self.leaves = np.zeros(self.starts[-1] - 1, INT32)
         self.of_inner = np.zeros(len(inner) or 1, np.int64)
         self.of_leaf = np.zeros(int(shape.leaf[0].max()) + 1, np.int64)
         taken = np.zeros(len(shape.op.roots), np.int64)
@@ -167,14 +170,16 @@ class Numbering:
 
     def of(self, tree: int) -> slice:
         """The nodes of a tree."""
-        return slice(self.starts[tree], self.starts[tree + 1])
+        return slice(self.starts[tree], self.starts[tree] + self.sizes[tree])
 
-    def counted(self, begin: int, end: int) -> np.ndarray:
-        """Of each tree the number of its words, then these. int64."""
-        parts = [part for tree in range(begin, end) for part in self.part(tree)]
-        return np.concatenate(parts).astype(np.int64)
+    def between(self, begin: int, end: int) -> slice:
+        """The words of some trees."""
+        return slice(self.starts[begin] - 1, self.starts[end] - 1)
 
-    def part(self, tree: int) -> tuple[np.ndarray, np.ndarray]:
-        """The number of a tree's words, and these."""
-        words = self.words[self.of(tree)]
-        return np.array([len(words)]), words
+    def nodes(self, begin: int, end: int) -> list[np.ndarray]:
+        """The words of some trees, and the place of each tree among them, in bytes, int64.
+
+        The last place is repeated to a multiple of 8.
+        """
+        places = 8 * (self.starts[begin:end] - self.starts[begin] + 1)
+        return [self.words[self.between(begin, end)], np.pad(places, (0, -len(places) % WORDS), "edge")]

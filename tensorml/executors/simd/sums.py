@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core.registry import cpu_target
 
 from tensorml import ops
@@ -36,6 +36,7 @@ from tensorml.executors.simd.symmetric import sum_symmetric, sums_in_registers
 from tensorml.executors.simd.trees import descend_all
 from tensorml.graph import Op
 
+BESIDE = 8  # rows that are added up one after the other: no more than the vector of a table's numbers has lanes
 FEW = 4  # outputs from which on a row's sums lie together
 
 
@@ -68,15 +69,35 @@ def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any,
     return types.void(index, table, out, row, size, dtype), generate
 
 
+@njit(error_model="numpy", forceinline=True)
+def add_row(p, count, r, dtype, index):
+    """Add what the leaves of one row hold; a sum stays in its register until another has its turn."""
+    sums = load(p, 3, "int64")
+    total = load(sums, r, dtype)
+    for t in range(count):
+        leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
+        if out != sums:
+            store(sums, r, total, dtype)
+            sums = out
+            total = load(sums, r, dtype)
+        total += load(table, load(leaves, r, index), dtype)
+    store(sums, r, total, dtype)
+
+
 @cache
 def adding(dtype: str, index: str, size: int) -> Kernel:
     """Parameters: sums; for each the places of leaves, the table's address, and the place of the sums.
 
-    size: of the tables, if they are read by permutes, else 0.
+    size: of the tables, if they are read by permutes, else 0. Few rows are added up one after the other.
     """
 
     def kernel(p: int, first: int, rows: int) -> int:
-        for t in range(load(p, 0, "int64")):
+        count = load(p, 0, "int64")
+        if rows <= BESIDE:
+            for r in range(rows):
+                add_row(p, count, r, dtype, index)
+            return 0
+        for t in range(count):
             leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
             if size != 0:
                 for r in range(0, rows, 64):

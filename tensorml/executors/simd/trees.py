@@ -48,10 +48,10 @@ def way_down(plan: Plan) -> tuple[Kernel, int, tuple[int, ...]]:
         case "perfect":
             return stacked_trees(plan.depth - SMALL, dtype, size), 2 ** (plan.depth - SMALL), ()
         case "symmetric":
-            return symmetric_trees(plan.depth, dtype), 0, ()
+            return symmetric_trees(plan.depth, dtype, size), 0, ()
         case "walk":
             return walking(plan.depth, dtype, size), 1, ()
-    return any_trees(dtype), 2 * plan.most, (plan.most,)
+    return any_trees(dtype, size), 2 * plan.most, (plan.most,)
 
 
 def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin: int, end: int) -> Block:
@@ -69,7 +69,7 @@ def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin:
     kernel, bytes_, told = way_down(plan)
     room = assembler.reserve(bytes_) if bytes_ else None
     rest = (assembler.place(room), *told) if room else ()
-    assembler.add(kernel, *given, trees, *nodes, *rest, *leaves.columns, cost=plan.cost * trees)
+    assembler.add(kernel, *given, trees, plan.few, *nodes, *rest, *leaves.columns, cost=plan.cost * trees)
     if room:
         assembler.release(room)
     return leaves

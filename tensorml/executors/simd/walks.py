@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
-from tensorml.executors.simd.addresses import I8, I32, I64, LANES, LLVM, constant, intrinsic, load, pointer, repeated
+from tensorml.executors.simd.addresses import I8, I32, I64, LANES, LLVM, SIZES, constant, intrinsic, load, pointer
 from tensorml.executors.simd.compares import perfect
+from tensorml.executors.simd.few import child, go_down, many, walk_few
 from tensorml.executors.simd.kernel import Kernel
-
-
-def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any], out: Any) -> None:
-    """A loop of two steps for several rows until no node changes; then these are stored at an address, int32."""
-
-    def two_levels(now: list[Any]) -> tuple[Any, list[Any]]:
-        half = [step(row, node) for row, node in enumerate(now)]
-        following = [step(row, node) for row, node in enumerate(half)]
-        moved = constant(0)
-        for node, further in zip(now, following, strict=True):
-            moved = b.or_(moved, b.xor(node, further))
-        return b.icmp_signed("!=", moved, constant(0)), following
-
-    for row, node in enumerate(repeated(b, begin, two_levels)):
-        b.store(b.trunc(node, I32), pointer(b, out, constant(row), I32))
 
 
 @intrinsic
@@ -47,12 +32,7 @@ def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, 
             first.append(b.zext(b.load(pointer(b, starts, way, I32)), I64))
 
         def step(row: int, node: Any) -> Any:
-            test = b.load(pointer(b, nodes, node, I64))
-            column = b.and_(b.lshr(test, constant(16 - bytes_)), constant(0xFFFF << bytes_))
-            place = pointer(b, b.add(group, column), constant(row), LLVM[name])
-            code = b.zext(b.load(place), I64)
-            right = b.icmp_unsigned(">=", code, b.and_(test, constant(0xFFFF)))
-            return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
+            return child(b, nodes, node, b.add(group, constant(SIZES[name] * row)), bytes_, name)
 
         go_down(b, first, step, to)
         return context.get_dummy_value()
@@ -62,26 +42,30 @@ def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, 
 
 @cache
 def walking(depth: int, dtype: str, size: int) -> Kernel:
-    """Parameters: codes, bytes from group to group, trees, the four addresses of `plans.WalkPlan.nodes`, room for
-    paths, the places of the leaves.
+    """Parameters: codes, bytes from group to group, trees, the most rows that are few, the five addresses of
+    `plans.WalkPlan.nodes`, room for paths, the places of the leaves.
     """
     inner, shift = 2**depth - 1, (LANES * size).bit_length() - 1
 
     def kernel(p: int, first: int, rows: int) -> int:
-        codes, jump = load(p, 0, "int64"), load(p, 1, "int64")
-        offsets, ranks, begin = load(p, 3, "int64"), load(p, 4, "int64"), load(p, 5, "int64")
-        nodes, room = load(p, 6, "int64"), load(p, 7, "int64")
-        for t in range(load(p, 2, "int64")):
-            out, group = load(p, 8 + t, "int64"), codes
-            for start in range(0, rows, LANES):
-                perfect(group, offsets, ranks, 0, room, depth, 0, dtype)
-                for r in range(0, min(LANES, rows - start), 8):
-                    walk(group + size * r, nodes + 8, begin, room + r, out + 4 * (start + r), shift, dtype)
-                group += jump
-            offsets += 4 * inner
-            ranks += size * inner
-            begin += 4 * (inner + 1)
-            nodes += 8 * (1 + load(nodes, 0, "int64"))
+        codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
+        offsets, ranks, begin = load(p, 4, "int64"), load(p, 5, "int64"), load(p, 6, "int64")
+        nodes, starts, room = load(p, 7, "int64"), load(p, 8, "int64"), load(p, 9, "int64")
+        whole = many(rows, load(p, 3, "int64"))
+        if whole > 0:
+            for t in range(trees):
+                out, group, tree = load(p, 10 + t, "int64"), codes, nodes + load(starts, t, "int64")
+                for start in range(0, whole, LANES):
+                    perfect(group, offsets, ranks, 0, room, depth, 0, dtype)
+                    for r in range(0, min(LANES, whole - start), 8):
+                        walk(group + size * r, tree, begin, room + r, out + 4 * (start + r), shift, dtype)
+                    group += jump
+                offsets += 4 * inner
+                ranks += size * inner
+                begin += 4 * (inner + 1)
+        if whole < rows:
+            group = codes + whole // LANES * jump
+            walk_few(group, nodes, starts, 0, p + 80, trees, room, whole, rows - whole, shift, size, dtype, "int32")
         return 0
 
     return Kernel(kernel)
@@ -114,18 +98,15 @@ def walk_values(
 
 @cache
 def walking_values(dtype: str, size: int, strict: int) -> Kernel:
-    """Parameters: trees, addresses of nodes and thresholds as in `plans.ValuesPlan.nodes`, columns; places of these, of
-    the leaves.
-    """
+    """Parameters: trees, the three addresses of `plans.ValuesPlan.nodes`, columns; places of these, of the leaves."""
 
     def kernel(p: int, first: int, rows: int) -> int:
-        nodes, thresholds, places = load(p, 1, "int64"), load(p, 2, "int64"), p + 32
+        nodes, starts, thresholds, places = load(p, 1, "int64"), load(p, 2, "int64"), load(p, 3, "int64"), p + 40
         for t in range(load(p, 0, "int64")):
-            out = load(places, load(p, 3, "int64") + t, "int64")
+            out, start = load(places, load(p, 4, "int64") + t, "int64"), load(starts, t, "int64")
+            limits = thresholds + size * (start >> 3)
             for r in range(0, rows, 8):
-                walk_values(places, r, nodes + 8, thresholds, out, strict, dtype)
-            thresholds += size * load(nodes, 0, "int64")
-            nodes += 8 * (1 + load(nodes, 0, "int64"))
+                walk_values(places, r, nodes + start, limits, out, strict, dtype)
         return 0
 
     return Kernel(kernel)
