@@ -11,10 +11,11 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib.metadata import version
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +255,11 @@ LIBRARIES: dict[str, Callable[[Drawing, np.ndarray, np.ndarray], Case]] = {
 }
 
 
-def compare(library: str, draw: Drawing, executor: str) -> Outcome:
-    """Draw the model, and compare its leaves and margins on rows with traps."""
+def compare(library: str, draw: Drawing, executor: str, batches: Sequence[int] = ()) -> Outcome:
+    """Draw the model, and compare its leaves and margins on rows with traps.
+
+    batches: rows of the converted model's calls, one size after the other; none for all rows in one call.
+    """
     rng = np.random.default_rng(draw.seed)
     x = features(draw, 300, rng)
     with warnings.catch_warnings():
@@ -267,14 +271,25 @@ def compare(library: str, draw: Drawing, executor: str) -> Outcome:
     if case.leaves is not None:
         method, options = case.leaves
         expected = called(case.source, method, rows, options)
-        actual = getattr(model, method)(rows, **options)
+        actual = answered(partial(getattr(model, method), **options), rows, batches)
         assert actual.shape == expected.shape
         wrong_leaves = int((actual != expected).sum())
     method, options = case.margin
-    expected, actual = called(case.source, method, rows, options), getattr(model, method)(rows, **options)
+    expected = called(case.source, method, rows, options)
+    actual = answered(partial(getattr(model, method), **options), rows, batches)
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype
     return Outcome(len(rows) * case.trees, wrong_leaves, len(rows), wrong_rows(actual, expected))
+
+
+def answered(call: Callable[[Any], np.ndarray], rows: Any, batches: Sequence[int]) -> np.ndarray:
+    """The answers for all rows, which are given in batches of these sizes in turns."""
+    parts, start, sizes = [], 0, cycle(batches or [len(rows)])
+    while start < len(rows):
+        stop = start + next(sizes)
+        parts.append(call(rows[start:stop]))
+        start = stop
+    return np.concatenate(parts)
 
 
 def drawn_rows(draw: Drawing, x: np.ndarray, case: Case, rng: np.random.Generator) -> np.ndarray:
@@ -303,12 +318,12 @@ def wrong_rows(actual: np.ndarray, expected: np.ndarray) -> int:
     return int((~same.reshape(len(same), -1).all(axis=1)).sum())
 
 
-def run(library: str, pairs: int, rows: int, executor: str) -> tuple[int, Outcome]:
+def run(library: str, pairs: int, rows: int, executor: str, batches: Sequence[int] = ()) -> tuple[int, Outcome]:
     """Models are drawn until there are as many pairs. Result: the number of models, and all outcomes added up."""
     rng, models, total = np.random.default_rng(0), 0, Outcome(0, 0, 0, 0)
     while total.pairs < pairs:
         draw = drawn(rng, rows)
-        found = compare(library, draw, executor)
+        found = compare(library, draw, executor, batches)
         if found.wrong_leaves or found.wrong_margins:
             print(f"{library}: {found} for {draw}", file=sys.stderr)
         total = Outcome(*(getattr(total, f.name) + getattr(found, f.name) for f in fields(Outcome)))

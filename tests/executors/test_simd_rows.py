@@ -106,6 +106,14 @@ def test_functions_are_within_their_units_in_the_last_place(kind: type[Op], dtyp
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_powers_of_two_have_the_bits_of_the_function(dtype: str) -> None:
+    x, two = numbers(dtype), Const(np.array(2, dtype))
+    actual = program(ops.Pow(two, column(1, dtype)))({"x": x}, len(x))["out"]
+    np.testing.assert_array_equal(actual, program(ops.Exp2(column(1, dtype)))({"x": x}, len(x))["out"])
+    assert not handles(ops.Pow(Const(np.array(3, dtype)), column(1, dtype)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", [ops.Softmax, ops.LogSoftmax, ops.LogSumExp], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("columns", [1, 2, 5, 33])
 def test_sums_of_exponentials_agree_with_the_reference(kind: type[Op], columns: int, dtype: str) -> None:

@@ -208,6 +208,22 @@ def series_rule(assembler: Assembler, op: ops.Exp, x: Block) -> Block:
     return block
 
 
+def of_two(op: Op) -> bool:
+    """Whether it is 2 to the power of each element."""
+    return (
+        isinstance(op, ops.Pow) and isinstance(op.x, Const) and op.y.shape == op.shape and bool(np.all(op.x.value == 2))
+    )
+
+
+@rule(ops.Pow, accepts=of_two)
+def power_of_two_rule(assembler: Assembler, op: ops.Pow, x: Const, y: Block) -> Block:
+    """As `ops.Exp2`."""
+    block = result(assembler, op)
+    kernel = by_series("Exp2", op.dtype.name, 64 // op.dtype.itemsize)
+    assembler.add(kernel, *interleaved(block, list(y.columns)), cost=0.5 * len(block.columns))
+    return block
+
+
 @rule(ops.Cast)
 def cast_rule(assembler: Assembler, op: ops.Cast, x: Block) -> Block:
     """Another dtype."""
