@@ -72,6 +72,7 @@ def test_symmetric_trees_find_the_same_leaves(name: str, few: int):
         check(SYMMETRIC[name], rows)
 
 
+@pytest.mark.parametrize("few", [8], indirect=True)
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("outputs", "grouped"), [(1, False), (2, False), (3, True), (5, False), (17, False)])

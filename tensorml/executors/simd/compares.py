@@ -86,7 +86,7 @@ def perfect_trees(depth: int, dtype: str, size: int) -> Kernel:
         whole = many(rows, load(p, 3, "int64"))
         if whole < rows:
             group = codes + whole // LANES * jump
-            perfect_few(group, nodes, ranks, p + 48, trees, whole, rows - whole, depth, inner, size, dtype)
+            perfect_few(group, nodes, ranks, p + 48, trees, whole, rows - whole, depth, dtype)
         if whole > 0:
             for t in range(trees):
                 out, group = load(p, 6 + t, "int64"), codes
@@ -107,7 +107,7 @@ def stacked_trees(top: int, dtype: str, size: int) -> Kernel:
     Parameters: as `perfect_trees`, the address of room before the places. Nodes: the trees below, then the top.
     """
     below, inner, above, levels = 2**top, 2**SMALL - 1, 2**top - 1, SMALL
-    depth, all_inner = SMALL + top, 2 ** (SMALL + top) - 1
+    depth = SMALL + top
 
     def kernel(p: int, first: int, rows: int) -> int:
         codes, jump, trees = load(p, 0, "int64"), load(p, 1, "int64"), load(p, 2, "int64")
@@ -115,7 +115,7 @@ def stacked_trees(top: int, dtype: str, size: int) -> Kernel:
         whole = many(rows, load(p, 3, "int64"))
         if whole < rows:
             group = codes + whole // LANES * jump
-            perfect_few(group, nodes, ranks, p + 56, trees, whole, rows - whole, depth, all_inner, size, dtype)
+            perfect_few(group, nodes, ranks, p + 56, trees, whole, rows - whole, depth, dtype)
         if whole > 0:
             for t in range(trees):
                 out, group = load(p, 7 + t, "int64"), codes
@@ -195,7 +195,7 @@ def any_trees(dtype: str, size: int) -> Kernel:
         if whole < rows:
             group, words, starts = codes + whole // LANES * jump, load(p, 5, "int64"), load(p, 6, "int64")
             numbers, rest = load(p, 7, "int64"), rows - whole
-            walk_few(group, words, starts, numbers, p + 80, trees, room, whole, rest, shift, size, dtype, "uint8")
+            walk_few(group, words, starts, numbers, p + 80, trees, whole, rest, shift, dtype, "uint8")
         if whole > 0:
             for leaf in range(load(p, 9, "int64")):
                 for r in range(LANES):
@@ -235,7 +235,7 @@ def symmetric(typing: Any, codes: Any, tests: Any, out: Any, depth: Any, dtype: 
 
 
 @cache
-def symmetric_trees(depth: int, dtype: str, size: int) -> Kernel:
+def symmetric_trees(depth: int, dtype: str) -> Kernel:
     """Trees of one depth. Parameters: codes, bytes from group to group, trees, the most rows that are few, the address
     of the nodes; places of the leaves. Nodes: see `plans.SymmetricPlan`.
     """
@@ -245,7 +245,7 @@ def symmetric_trees(depth: int, dtype: str, size: int) -> Kernel:
         word, whole = load(p, 4, "int64"), many(rows, load(p, 3, "int64"))
         if whole < rows:
             group = codes + whole // LANES * jump
-            symmetric_few(group, word, p + 40, trees, whole, rows - whole, depth, size, dtype)
+            symmetric_few(group, word, p + 40, trees, whole, rows - whole, depth, dtype)
         if whole > 0:
             for t in range(trees):
                 out, group = load(p, 5 + t, "int64"), codes

@@ -1,6 +1,7 @@
 """Trees for a few rows: a row goes down several trees together, so that their nodes do not wait for each other.
 
-Where there are rows enough, they are what goes together: see `compares` and `walks`. The nodes are the same.
+Where there are rows enough, they are what goes together: see `compares` and `walks`. The nodes are the same. All here
+is written as instructions, loops too: functions that Numba translates for each constant compile twice as long.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from tensorml.executors.simd.addresses import (
     I64,
     LANES,
     LLVM,
+    SIZES,
     constant,
     intrinsic,
-    load,
+    loop,
     pointer,
     repeated,
-    store,
 )
-from tensorml.executors.simd.shapes import SMALL, WORDS
-
-TOGETHER = WORDS  # trees: as many nodes as registers hold; 16 are not faster, measured
+from tensorml.executors.simd.shapes import SMALL, TOGETHER
 
 
 @njit(error_model="numpy", forceinline=True)
@@ -36,8 +35,18 @@ def many(rows, few):
     return rows - rest if rest <= few else rows
 
 
-def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any], out: Any) -> None:
-    """A loop of two steps for several nodes until none changes; then these are stored at an address, int32."""
+def each(b: ir.IRBuilder, count: Any, step: int, body: Callable[[Any], None]) -> None:
+    """A loop over the numbers below `count`, every step-th one, once at least."""
+
+    def turn(number: Any, totals: list[Any]) -> list[Any]:
+        body(number)
+        return totals
+
+    loop(b, constant(0), count, step, [], turn)
+
+
+def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any]) -> list[Any]:
+    """A loop of two steps for several nodes until none changes. Result: these."""
 
     def two_levels(now: list[Any]) -> tuple[Any, list[Any]]:
         half = [step(k, node) for k, node in enumerate(now)]
@@ -47,8 +56,7 @@ def go_down(b: ir.IRBuilder, begin: list[Any], step: Callable[[int, Any], Any], 
             moved = b.or_(moved, b.xor(node, further))
         return b.icmp_signed("!=", moved, constant(0)), following
 
-    for k, node in enumerate(repeated(b, begin, two_levels)):
-        b.store(b.trunc(node, I32), pointer(b, out, constant(k), I32))
+    return repeated(b, begin, two_levels)
 
 
 def child(b: ir.IRBuilder, nodes: Any, node: Any, codes: Any, shift: int, name: str) -> Any:
@@ -60,125 +68,122 @@ def child(b: ir.IRBuilder, nodes: Any, node: Any, codes: Any, shift: int, name: 
     return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
 
 
+def reaches(b: ir.IRBuilder, codes: Any, offset: Any, rank: Any, name: str) -> Any:
+    """Whether a row's code, at an offset from its first one, int32, is at least a rank. Result: 0 or 1."""
+    code = b.load(pointer(b, b.add(codes, b.zext(offset, I64)), constant(0), LLVM[name]))
+    compare = b.icmp_unsigned if name == "uint8" else b.icmp_signed
+    return b.zext(compare(">=", code, rank), I64)
+
+
+def put(b: ir.IRBuilder, number: Any, places: Any, tree: Any, row: Any, kind: ir.IntType) -> None:
+    """Write a leaf's number to a row of the column whose place is that of the tree."""
+    b.store(b.trunc(number, kind), pointer(b, b.load(pointer(b, places, tree, I64)), row, kind))
+
+
 @intrinsic
-def heap_leaves(
-    typing: Any, codes: Any, nodes: Any, ranks: Any, places: Any, row: Any, trees: Any, depth: Any, dtype: Any
+def perfect_few(
+    typing: Any, codes: Any, nodes: Any, ranks: Any, places: Any, trees: Any, start: Any, rows: Any, depth: Any,
+    dtype: Any,
+) -> Any:  # fmt: skip
+    """The leaves of the rows of a group in perfect trees, 8 at a time, to columns of uint8.
+
+    codes: of the group, whose first row is row `start`; nodes, ranks: see `shapes.Heap.nodes`.
+    """
+    name, levels = dtype.literal_value, depth.literal_value
+    top, inner = max(0, levels - SMALL), 2**levels - 1
+    below = levels - top
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        group, offsets, limits, columns, count, first_row, few = arguments[:7]
+
+        def down(row: Any, first: list[Any], height: int) -> list[Any]:
+            """The paths through so many levels of heaps, by the numbers of their first nodes."""
+
+            def level(_: Any, now: list[Any]) -> list[Any]:
+                at = [b.add(node, root) for node, root in zip(now, first, strict=True)]
+                tests = [(b.load(pointer(b, offsets, k, I32)), b.load(pointer(b, limits, k, LLVM[name]))) for k in at]
+                right = [reaches(b, row, offset, limit, name) for offset, limit in tests]
+                return [b.add(b.add(b.add(k, k), constant(1)), go) for k, go in zip(now, right, strict=True)]
+
+            last = loop(b, constant(0), constant(height), 1, [constant(0)] * TOGETHER, level)
+            return [b.sub(node, constant(2**height - 1)) for node in last]
+
+        def leaves(tree: Any, r: Any) -> None:
+            row = b.add(group, b.mul(r, constant(SIZES[name])))
+            first = [b.add(b.mul(tree, constant(inner)), constant(inner * k)) for k in range(TOGETHER)]
+            paths: list[Any] = [constant(0)] * TOGETHER
+            if top:
+                paths = down(row, [b.add(root, constant(inner + 1 - 2**top)) for root in first], top)
+                under = [b.mul(path, constant(2**below - 1)) for path in paths]
+                first = [b.add(root, further) for root, further in zip(first, under, strict=True)]
+            for k, (path, leaf) in enumerate(zip(paths, down(row, first, below), strict=True)):
+                number = b.add(b.shl(path, constant(below)), leaf)
+                put(b, number, columns, b.add(tree, constant(k)), b.add(first_row, r), I8)
+
+        each(b, count, TOGETHER, lambda tree: each(b, few, 1, lambda r: leaves(tree, r)))
+        return context.get_dummy_value()
+
+    return types.void(codes, nodes, ranks, places, trees, start, rows, depth, dtype), generate
+
+
+@intrinsic
+def walk_few(
+    typing: Any, codes: Any, nodes: Any, starts: Any, numbers: Any, places: Any, trees: Any, start: Any, rows: Any,
+    shift: Any, dtype: Any, index: Any,
+) -> Any:  # fmt: skip
+    """The leaves of the rows of a group in trees of any shape, 8 at a time, to columns of dtype `index`.
+
+    codes: of the group, whose first row is row `start`, 2^shift bytes from column to column; nodes, starts: see
+    `shapes.Numbering.nodes`; numbers: of the leaves, by node, if these are uint8, else the nodes themselves.
+    """
+    name, bytes_, small = dtype.literal_value, shift.literal_value, index.literal_value == "uint8"
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        group, words, begins, known, columns, count, first_row, few = arguments[:8]
+
+        def leaves(tree: Any, r: Any) -> None:
+            row = b.add(group, b.mul(r, constant(SIZES[name])))
+            each_tree = [b.add(tree, constant(k)) for k in range(TOGETHER)]
+            offsets = [b.load(pointer(b, begins, k, I64)) for k in each_tree]
+            roots = [b.add(words, offset) for offset in offsets]
+            zeros: list[Any] = [constant(0)] * TOGETHER
+            found = go_down(b, zeros, lambda k, node: child(b, roots[k], node, row, bytes_, name))
+            for k, offset, node in zip(each_tree, offsets, found, strict=True):
+                if small:
+                    place = pointer(b, known, b.add(b.lshr(offset, constant(3)), node), I8)
+                    node = b.zext(b.load(place), I64)
+                put(b, node, columns, k, b.add(first_row, r), I8 if small else I32)
+
+        each(b, count, TOGETHER, lambda tree: each(b, few, 1, lambda r: leaves(tree, r)))
+        return context.get_dummy_value()
+
+    return types.void(codes, nodes, starts, numbers, places, trees, start, rows, shift, dtype, index), generate
+
+
+@intrinsic
+def symmetric_few(
+    typing: Any, codes: Any, tests: Any, places: Any, trees: Any, start: Any, rows: Any, depth: Any, dtype: Any
 ) -> Any:
-    """The leaves of one row in so many perfect trees, written to element `row` of the columns whose places these are.
+    """The leaves of the rows of a group in symmetric trees, to columns of uint8.
 
-    codes: the address of the row's first code; nodes, ranks: see `shapes.Heap.nodes`.
+    codes: of the group, whose first row is row `start`; tests: pairs of offset and rank, int32.
     """
-    name, levels, count = dtype.literal_value, depth.literal_value, trees.literal_value
-    top = max(0, levels - SMALL)
-    below, inner = levels - top, 2**levels - 1
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        begin, offsets, limits, columns, to = arguments[:5]
-
-        def step(node: Any, first: Any) -> Any:
-            at = b.add(node, first)
-            offset = b.zext(b.load(pointer(b, offsets, at, I32)), I64)
-            code = b.load(pointer(b, b.add(begin, offset), constant(0), LLVM[name]))
-            right = reaches(b, code, b.load(pointer(b, limits, at, LLVM[name])), name)
-            return b.add(b.add(b.shl(node, constant(1)), constant(1)), b.zext(right, I64))
-
-        def down(first: list[Any], height: int) -> list[Any]:
-            now: list[Any] = [constant(0)] * count
-            for _ in range(height):
-                now = [step(node, start) for node, start in zip(now, first, strict=True)]
-            return [b.sub(node, constant(2**height - 1)) for node in now]
-
-        first: list[Any] = [constant(inner * k) for k in range(count)]
-        paths = [constant(0)] * count
-        if top:
-            paths = down([b.add(start, constant(inner + 1 - 2**top)) for start in first], top)
-            first = [
-                b.add(start, b.mul(path, constant(2**below - 1))) for start, path in zip(first, paths, strict=True)
-            ]
-        for k, (path, leaf) in enumerate(zip(paths, down(first, below), strict=True)):
-            number = b.trunc(b.add(b.shl(path, constant(below)), leaf), I8)
-            b.store(number, pointer(b, b.load(pointer(b, columns, constant(k), I64)), to, I8))
-        return context.get_dummy_value()
-
-    return types.void(codes, nodes, ranks, places, row, trees, depth, dtype), generate
-
-
-def reaches(b: ir.IRBuilder, code: Any, rank: Any, name: str) -> Any:
-    """Whether a code is at least a rank."""
-    return b.icmp_unsigned(">=", code, rank) if name == "uint8" else b.icmp_signed(">=", code, rank)
-
-
-@njit(error_model="numpy", forceinline=True)
-def perfect_few(codes, offsets, ranks, places, trees, start, rows, depth, inner, size, dtype):
-    """The leaves of the rows of a group in perfect trees. codes: of the group, whose first row is row `start`."""
-    whole = trees // TOGETHER * TOGETHER
-    for t in range(0, whole, TOGETHER):
-        for r in range(rows):
-            at, limits, to = offsets + 4 * inner * t, ranks + size * inner * t, places + 8 * t
-            heap_leaves(codes + size * r, at, limits, to, start + r, TOGETHER, depth, dtype)
-    for t in range(whole, trees):
-        for r in range(rows):
-            at, limits, to = offsets + 4 * inner * t, ranks + size * inner * t, places + 8 * t
-            heap_leaves(codes + size * r, at, limits, to, start + r, 1, depth, dtype)
-
-
-@intrinsic
-def walk_trees(typing: Any, codes: Any, nodes: Any, starts: Any, out: Any, shift: Any, dtype: Any) -> Any:
-    """The leaves of one row in 8 trees, by their nodes' numbers, int32. codes: the address of the row's first code.
-
-    nodes, starts: see `shapes.Numbering.nodes`. 2^shift bytes lie between a row's columns.
-    """
-    name, bytes_ = dtype.literal_value, shift.literal_value
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        row, words, begins, to = arguments[:4]
-        trees = [b.add(words, b.load(pointer(b, begins, constant(k), I64))) for k in range(TOGETHER)]
-        go_down(b, [constant(0)] * TOGETHER, lambda k, node: child(b, trees[k], node, row, bytes_, name), to)
-        return context.get_dummy_value()
-
-    return types.void(codes, nodes, starts, out, shift, dtype), generate
-
-
-@njit(error_model="numpy", forceinline=True)
-def walk_few(codes, nodes, starts, numbers, places, trees, room, start, rows, shift, size, dtype, index):
-    """The leaves of the rows of a group in trees of any shape, of dtype `index`: `numbers`, by node, or the nodes
-
-    themselves if that is 0. room: for 8 int32. codes: of the group, whose first row is row `start`.
-    """
-    for t in range(0, trees, TOGETHER):
-        for r in range(rows):
-            walk_trees(codes + size * r, nodes, starts + 8 * t, room, shift, dtype)
-            for k in range(min(TOGETHER, trees - t)):
-                leaf = int(load(room, k, "int32"))
-                if numbers != 0:
-                    leaf = int(load(numbers, (load(starts, t + k, "int64") >> 3) + leaf, "uint8"))
-                store(load(places, t + k, "int64"), start + r, leaf, index)
-
-
-@intrinsic
-def symmetric_leaf(typing: Any, codes: Any, tests: Any, depth: Any, dtype: Any) -> Any:
-    """The leaf of one row in a symmetric tree. codes: the address of its first code; tests: as for `symmetric`."""
     name, levels = dtype.literal_value, depth.literal_value
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        begin, address = arguments[:2]
-        leaf: Any = constant(0)
-        for level in range(levels):
-            offset = b.zext(b.load(pointer(b, address, constant(2 * level), I32)), I64)
-            limit = b.load(pointer(b, address, constant(2 * level + 1), I32))
-            code = b.load(pointer(b, b.add(begin, offset), constant(0), LLVM[name]))
-            code = code if name == "int32" else b.zext(code, I32)
-            right = b.zext(b.icmp_signed(">=", code, limit), I64)
-            leaf = b.or_(leaf, b.shl(right, constant(level)))
-        return leaf
+        group, address, columns, count, first_row, few = arguments[:6]
 
-    return types.int64(codes, tests, depth, dtype), generate
+        def leaf(tree: Any, r: Any) -> None:
+            row, own = b.add(group, b.mul(r, constant(SIZES[name]))), b.mul(tree, constant(2 * levels))
+            number: Any = constant(0)
+            for level in range(levels):
+                offset = b.load(pointer(b, address, b.add(own, constant(2 * level)), I32))
+                limit = b.load(pointer(b, address, b.add(own, constant(2 * level + 1)), I32))
+                limit = limit if name == "int32" else b.trunc(limit, LLVM[name])
+                number = b.or_(number, b.shl(reaches(b, row, offset, limit, name), constant(level)))
+            put(b, number, columns, tree, b.add(first_row, r), I8)
 
+        each(b, count, 1, lambda tree: each(b, few, 1, lambda r: leaf(tree, r)))
+        return context.get_dummy_value()
 
-@njit(error_model="numpy", forceinline=True)
-def symmetric_few(codes, tests, places, trees, start, rows, depth, size, dtype):
-    """The leaves of the rows of a group in symmetric trees. codes: of the group, whose first row is row `start`."""
-    for t in range(trees):
-        for r in range(rows):
-            leaf = symmetric_leaf(codes + size * r, tests + 8 * depth * t, depth, dtype)
-            store(load(places, t, "int64"), start + r, leaf, "uint8")
+    return types.void(codes, tests, places, trees, start, rows, depth, dtype), generate

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.registry import cpu_target
 
 from tensorml import ops
@@ -69,21 +69,6 @@ def add_held(typing: Any, index: Any, table: Any, out: Any, row: Any, size: Any,
     return types.void(index, table, out, row, size, dtype), generate
 
 
-@njit(error_model="numpy", forceinline=True)
-def add_row(p, count, r, dtype, index):
-    """Add what the leaves of one row hold; a sum stays in its register until another has its turn."""
-    sums = load(p, 3, "int64")
-    total = load(sums, r, dtype)
-    for t in range(count):
-        leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")
-        if out != sums:
-            store(sums, r, total, dtype)
-            sums = out
-            total = load(sums, r, dtype)
-        total += load(table, load(leaves, r, index), dtype)
-    store(sums, r, total, dtype)
-
-
 @cache
 def adding(dtype: str, index: str, size: int) -> Kernel:
     """Parameters: sums; for each the places of leaves, the table's address, and the place of the sums.
@@ -95,7 +80,19 @@ def adding(dtype: str, index: str, size: int) -> Kernel:
         count = load(p, 0, "int64")
         if rows <= BESIDE:
             for r in range(rows):
-                add_row(p, count, r, dtype, index)
+                sums = load(p, 3, "int64")
+                total = load(sums, r, dtype)
+                for t in range(count):
+                    leaves, table, out = (
+                        load(p, 1 + 3 * t, "int64"),
+                        load(p, 2 + 3 * t, "int64"),
+                        load(p, 3 + 3 * t, "int64"),
+                    )
+                    if out != sums:  # another output's turn: until then the sum stays in its register
+                        store(sums, r, total, dtype)
+                        sums, total = out, load(out, r, dtype)
+                    total += load(table, load(leaves, r, index), dtype)
+                store(sums, r, total, dtype)
             return 0
         for t in range(count):
             leaves, table, out = load(p, 1 + 3 * t, "int64"), load(p, 2 + 3 * t, "int64"), load(p, 3 + 3 * t, "int64")

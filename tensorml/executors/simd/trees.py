@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +17,7 @@ from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import Assembler, Block, Parameter
 from tensorml.executors.simd.plans import COPY, BlocksPlan, Plan, ValuesPlan, descendable, plan_trees
 from tensorml.executors.simd.rules import result, rule
-from tensorml.executors.simd.shapes import SMALL
+from tensorml.executors.simd.shapes import SMALL, TOGETHER
 from tensorml.executors.simd.walks import walking, walking_values
 from tensorml.graph import Op
 
@@ -48,7 +49,7 @@ def way_down(plan: Plan) -> tuple[Kernel, int, tuple[int, ...]]:
         case "perfect":
             return stacked_trees(plan.depth - SMALL, dtype, size), 2 ** (plan.depth - SMALL), ()
         case "symmetric":
-            return symmetric_trees(plan.depth, dtype, size), 0, ()
+            return symmetric_trees(plan.depth, dtype), 0, ()
         case "walk":
             return walking(plan.depth, dtype, size), 1, ()
     return any_trees(dtype, size), 2 * plan.most, (plan.most,)
@@ -57,10 +58,12 @@ def way_down(plan: Plan) -> tuple[Kernel, int, tuple[int, ...]]:
 def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin: int, end: int) -> Block:
     """Add the instruction that finds the leaves of some trees. Result: a column of them for each tree.
 
-    given: the codes and the bytes from one group of rows to the next; to a `ValuesPlan` the columns of x.
+    given: the codes and the bytes from one group of rows to the next; to a `ValuesPlan` the columns of x. Few rows go
+    down 8 trees together, so the kernel has columns for as many.
     """
     trees = end - begin
-    leaves = assembler.allocate(trees, np.dtype(plan.index))
+    columns = assembler.allocate(-(-trees // TOGETHER) * TOGETHER, np.dtype(plan.index))
+    leaves = replace(columns, columns=columns.columns[:trees])
     nodes = [assembler.constant(array) for array in plan.nodes(begin, end)]
     if isinstance(plan, ValuesPlan):
         kernel = walking_values(plan.threshold.dtype.name, plan.threshold.itemsize, int(plan.strict))
@@ -69,7 +72,7 @@ def descend(assembler: Assembler, plan: Plan, given: Sequence[Parameter], begin:
     kernel, bytes_, told = way_down(plan)
     room = assembler.reserve(bytes_) if bytes_ else None
     rest = (assembler.place(room), *told) if room else ()
-    assembler.add(kernel, *given, trees, plan.few, *nodes, *rest, *leaves.columns, cost=plan.cost * trees)
+    assembler.add(kernel, *given, trees, plan.few, *nodes, *rest, *columns.columns, cost=plan.cost * trees)
     if room:
         assembler.release(room)
     return leaves

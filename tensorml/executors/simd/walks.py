@@ -34,7 +34,8 @@ def walk(typing: Any, codes: Any, tests: Any, begin: Any, paths: Any, out: Any, 
         def step(row: int, node: Any) -> Any:
             return child(b, nodes, node, b.add(group, constant(SIZES[name] * row)), bytes_, name)
 
-        go_down(b, first, step, to)
+        for row, node in enumerate(go_down(b, first, step)):
+            b.store(b.trunc(node, I32), pointer(b, to, constant(row), I32))
         return context.get_dummy_value()
 
     return types.void(codes, tests, begin, paths, out, shift, dtype), generate
@@ -65,7 +66,7 @@ def walking(depth: int, dtype: str, size: int) -> Kernel:
                 begin += 4 * (inner + 1)
         if whole < rows:
             group = codes + whole // LANES * jump
-            walk_few(group, nodes, starts, 0, p + 80, trees, room, whole, rows - whole, shift, size, dtype, "int32")
+            walk_few(group, nodes, starts, 0, p + 80, trees, whole, rows - whole, shift, dtype, "int32")
         return 0
 
     return Kernel(kernel)
@@ -90,7 +91,8 @@ def walk_values(
             right = b.or_(b.fcmp_ordered(sign, value, limit), nan)
             return b.add(b.lshr(test, constant(32)), b.zext(right, I64))
 
-        go_down(b, [constant(0)] * 8, step, b.add(to, b.mul(first, constant(4))))
+        for r, node in enumerate(go_down(b, [constant(0)] * 8, step)):
+            b.store(b.trunc(node, I32), pointer(b, to, b.add(first, constant(r)), I32))
         return context.get_dummy_value()
 
     return types.void(places, row, tests, thresholds, out, strict, dtype), generate
