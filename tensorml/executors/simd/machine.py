@@ -168,25 +168,25 @@ class Machine:
         self.relocated = np.array(assembler.relocated, np.int64)
         self.units = np.array(assembler.units, np.int64)
         self.linked = np.array(assembler.linked, np.int64)
-        self.reads = tuple((outer.name, outer.word) for outer in self.inputs)
-        self.writes = tuple((outer.name, outer.word, outer.shape, outer.dtype) for outer in self.outputs)
+        self.told = [outer.word + k for outer in self.inputs for k in range(3)] + [outer.word for outer in self.outputs]
+        self.reads = tuple(outer.name for outer in self.inputs)
+        self.writes = tuple((outer.name, outer.shape, outer.dtype) for outer in self.outputs)
         self.stock: list[Arena] = []
 
     def __call__(self, arrays: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray] | None:
         """The outputs for all rows, or None if some hold what the model does not take."""
-        words: list[tuple[int, int]] = []
+        words: list[int] = []
         held: list[np.ndarray] = []
         results: dict[str, np.ndarray] = {}
-        for name, word in self.reads:
+        for name in self.reads:
             x = arrays[name]
             if x.ndim > 2:
                 x = x.reshape(rows, -1)  # which may be a copy
                 held.append(x)
-            words.append((word, address_of(x)))
-            words += enumerate(x.strides, word + 1)
-        for name, word, shape, dtype in self.writes:
+            words += words_of(x)
+        for name, shape, dtype in self.writes:
             results[name] = made = np.empty((rows, *shape), dtype)
-            words.append((word, address_of(made)))
+            words.append(address_of(made))
         if rows <= self.rows or rows * self.cost < 2 * WORTH_A_THREAD:
             return results if rows == 0 or self.run(words, 0, rows) == 0 else None
         wanted = min(self.threads, int(rows * self.cost / WORTH_A_THREAD), -(-rows // self.rows))
@@ -197,14 +197,14 @@ class Machine:
         statuses = in_parallel(lambda start: self.run(words, start, min(start + step, rows)), starts, wanted)
         return results if not any(statuses) else None
 
-    def run(self, words: Sequence[tuple[int, int]], start: int, stop: int) -> int:
+    def run(self, words: Sequence[int], start: int, stop: int) -> int:
         """The status of the rows from start to stop. words: what the instructions are told of the caller's arrays."""
         try:
             arena = self.stock.pop()
         except IndexError:  # other threads have them all
             arena = Arena(self)
         view = arena.view
-        for k, word in words:
+        for k, word in zip(self.told, words, strict=True):
             view[k] = word
         status = driven(arena.address, self.instructions, start, stop, self.rows)
         self.stock.append(arena)
@@ -233,6 +233,12 @@ def address_of(array: np.ndarray) -> int:
         return addressof(c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError, BufferError):  # read-only, empty, or not in one piece
         return array.__array_interface__["data"][0]
+
+
+def words_of(array: np.ndarray) -> tuple[int, int, int]:
+    """An array's address and its strides, in bytes: from row to row and from column to column."""
+    strides = array.strides
+    return address_of(array), strides[0], strides[1] if len(strides) > 1 else 0
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
