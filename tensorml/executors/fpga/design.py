@@ -11,7 +11,9 @@ from tensorml.executors.fpga.circuit import Circuit, Field
 from tensorml.executors.fpga.fixed import width
 
 ALWAYS = -1  # the stage of constants
-GATED = 8  # bits, up to which a compare with a constant is gates: `>=` takes a carry chain in some families
+GATED = 16  # bits, up to which a compare with a constant is gates: `>=` takes a carry chain in some families
+AT_ONCE = 5  # bits, up to which such a compare takes one stage
+PARTS = "Compares of the high and the low bits of codes, which the thresholds of a column share"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,16 @@ class Coded:
 def number(value: int) -> Signal:
     """A constant."""
     return Signal("", value, value, ALWAYS)
+
+
+def stages_of_compares(x: Signal) -> int:
+    """How many stages Design.at_least takes."""
+    if x.constant or (x.low, x.high) == (0, 1):
+        return 0
+    if x.signed or not AT_ONCE < x.width <= GATED:
+        return 1
+    half = (x.width + 1) // 2
+    return 1 + stages_of_compares(Signal("", 0, (1 << half) - 1, 0))
 
 
 def at_least_by_gates(x: Signal, bound: int) -> str:
@@ -233,8 +245,24 @@ class Design:
         if (x.low, x.high, bound) == (0, 1, 1):
             return x
         gates = not x.signed and x.width <= GATED
+        if gates and x.width > AT_ONCE:
+            return self._at_least_by_halves(stem, note, x, bound)
         text = at_least_by_gates(x, bound) if gates else f"{x.text(x.signed)} >= {number(bound).text(x.signed)}"
         return self.register(stem, note, text, 0, 1, x.stage, ("compare", x.width))
+
+    def _at_least_by_halves(self, stem: str, note: str, x: Signal, bound: int) -> Signal:
+        """As at_least, from compares of the high bits and of the low bits, which many bounds share."""
+        half = (x.width + 1) // 2
+        above, below = bound >> half, bound & (1 << half) - 1
+        high = self.wire(f"{x.name}_high", f"{x.name}[{x.width - 1}:{half}]", 0, x.high >> half, x.stage)
+        low = self.wire(f"{x.name}_low", f"{x.name}[{half - 1}:0]", 0, (1 << half) - 1, x.stage)
+        reached = self.at_least(f"{high.name}_ge{above}", PARTS, high, above)
+        beyond = self.at_least(f"{low.name}_ge{below}", PARTS, low, below)
+        passed = self.at_least(f"{high.name}_ge{above + 1}", PARTS, high, above + 1) if below else number(0)
+        stage, (reached, passed, beyond) = self.aligned(reached, passed, beyond)
+        both = " & ".join(part.name for part in (reached, beyond) if not part.constant)
+        text = both if passed.constant else f"{passed.name} | {both}"
+        return self.register(stem, note, text, 0, 1, stage, ("compare", 3))
 
     def table(self, stem: str, note: str, index: Signal, values: Sequence[int]) -> Signal:
         """values[index]. index: from 0 to the number of values - 1."""

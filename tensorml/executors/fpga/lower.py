@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tensorml import ops
 from tensorml.executors.base import Rules
 from tensorml.executors.fpga import raw
 from tensorml.executors.fpga.circuit import Circuit
-from tensorml.executors.fpga.design import Coded, Design, Signal, number
+from tensorml.executors.fpga.design import Coded, Design, Signal, number, stages_of_compares
 from tensorml.executors.fpga.fixed import width
 from tensorml.executors.fpga.grid import RankWhole
 from tensorml.executors.fpga.patterns import RankBits
@@ -230,4 +231,13 @@ Choose = Callable[[Callable[[int], int]], Signal]  # from what each leaf holds t
 def choices(op: Op, design: Design, codes: Columns) -> Sequence[Choose]:
     """For each tree what chooses among values of its leaves."""
     build = nested_symmetric if isinstance(op, ops.DescendSymmetric) else nested
-    return [chooser(design, codes, tree) for tree in build(op)]  # pyright: ignore[reportArgumentType]
+    ready = level(design, codes)
+    return [chooser(design, ready, tree) for tree in build(op)]  # pyright: ignore[reportArgumentType]
+
+
+def level(design: Design, codes: Sequence[Signal | Coded]) -> list[Signal | Coded]:
+    """Codes at such stages that all compares end in the same one: the codes wait, which are fewer bits."""
+    signals = [x.signal if isinstance(x, Coded) else x for x in codes]
+    latest = max((x.stage + stages_of_compares(x) for x in signals), default=0)
+    later = [design.at(x, latest - stages_of_compares(x)) for x in signals]
+    return [replace(x, signal=s) if isinstance(x, Coded) else s for x, s in zip(codes, later, strict=True)]

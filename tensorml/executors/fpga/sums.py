@@ -55,6 +55,9 @@ SPARSE = [(Shape(3), 5, 0), (Shape(1), 3, 0)]
 LAST = [Shape(1), Shape(3), Shape(5), Shape(4, 1), Shape(3, 2)]
 
 
+LONGEST = 20  # positions of a carry chain that adds several sums side by side
+
+
 @dataclass(frozen=True)
 class Part:
     """What neighbouring positions of a carry chain add: a bit at each that has one, and the count of other bits."""
@@ -71,6 +74,17 @@ class Chain:
     first: int
     parts: tuple[Part, ...]
     carry: Bit | None
+
+    @property
+    def ready(self) -> int:
+        """The stage at which all of its bits are there."""
+        parts = [bit for part in self.parts for bit in (*part.beside, *part.units, *part.twos)]
+        return max(bit.signal.stage for bit in [*parts, self.carry] if bit is not None)
+
+    @property
+    def positions(self) -> int:
+        """Its bits but the last carry."""
+        return sum(len(part.beside) for part in self.parts)
 
     @property
     def high(self) -> int:
@@ -107,9 +121,10 @@ def compressed(design: Design, stem: str, note: str, terms: Sequence[Signal]) ->
         if chain is not None:
             return finished(design, stem, note, columns, chain, stage, (low, high))
         chains = list(reducing(columns, DENSE)) or list(reducing(columns, () if waiting else SPARSE))
-        for chain in chains:
-            most = min(chain.high, (1 << len(columns) - chain.first) - 1)
-            spread(columns, added(design, stem, note, chain, stage, (0, most)), chain.first)
+        for begin, together in neighbours(chains, stage):
+            highs = [min(chain.high, (1 << len(columns) - chain.first) - 1) for chain in together]
+            for chain, signal in zip(together, side_by_side(design, stem, note, together, begin, highs), strict=True):
+                spread(columns, signal, chain.first)
         stage += 1
 
 
@@ -166,6 +181,56 @@ def added(design: Design, stem: str, note: str, chain: Chain, stage: int, limits
     if chain.carry is not None:
         terms.append(joined(design, [chain.carry], stage))
     return design.register(stem, note, " + ".join(terms), *limits, stage, ("adder", len(beside)))
+
+
+def neighbours(chains: Iterable[Chain], stage: int) -> Iterator[tuple[int, list[Chain]]]:
+    """The chains that become one, up to so many positions, and the stage that they begin at, `stage` at the latest.
+
+    Of three bits and their sum, the sum waits, which is two. Where it would wait two cycles, bits and sum wait one
+    each: what waits two takes the LUT of a shift register.
+    """
+    by_stage: dict[int, list[Chain]] = {}
+    for chain in chains:
+        begin = chain.ready + (stage - chain.ready == 2)
+        by_stage.setdefault(begin, []).append(chain)
+    for begin, ready in by_stage.items():
+        together: list[Chain] = []
+        for chain in ready:
+            if sum(c.positions + 1 for c in [*together, chain]) > LONGEST:
+                yield begin, together
+                together = []
+            together.append(chain)
+        yield begin, together
+
+
+def side_by_side(
+    design: Design, stem: str, note: str, chains: Sequence[Chain], stage: int, highs: Sequence[int]
+) -> list[Signal]:
+    """The sums of chains, one stage later, by one carry chain: short ones of their own would be gates on ECP5.
+
+    Between two of them is a position that ends the one, where its carry comes out, and begins the next: it adds the
+    next one's carry to itself.
+    """
+    if len(chains) == 1:
+        return [added(design, stem, note, chains[0], stage, (0, highs[0]))]
+    first, second = [], []
+    for chain in chains:
+        carry = run_text(design, [chain.carry], stage)
+        first += [carry] * bool(first) + [joined(design, [b for part in chain.parts for b in part.beside], stage)]
+        second += [carry] * bool(second) + [text for part in chain.parts for text in counted(design, part, stage)]
+    text = f"{{{', '.join(reversed(first))}}} + {{{', '.join(reversed(second))}}}"
+    if chains[0].carry is not None:
+        text += f" + {run_text(design, [chains[0].carry], stage)}"
+    width = sum(chain.positions + 1 for chain in chains)
+    kind = "adder", sum(chain.positions for chain in chains)
+    all_sums = design.register(f"{stem}s", note, text, 0, (1 << width) - 1, stage, kind)
+    found, place = [], 0
+    for chain, high in zip(chains, highs, strict=True):
+        size = high.bit_length()
+        part = f"{all_sums.name}[{place + size - 1}:{place}]"
+        found.append(design.wire(stem, part, 0, high, stage + 1))
+        place += chain.positions + 1
+    return found
 
 
 def counted(design: Design, part: Part, stage: int) -> Iterator[str]:

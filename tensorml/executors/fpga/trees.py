@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tensorml import ops
 from tensorml.executors.fpga.design import Design, Signal, number
 from tensorml.executors.fpga.fixed import width
 
-LEVELS = 4  # of a tree that are chosen from in one stage
+LEVELS = 3  # of a tree that are chosen from in one stage: two LUTs, one after the other
+FEW = 10  # bits that choose, of any number of levels, in one stage: another stage would take more LUTs
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ class Choice:
     right: Choice | int
     low: int
     high: int
-    height: int
 
 
 def tested(design: Design, codes: Sequence[Signal], node: Node, held: Callable[[int], int]) -> Choice | int:
@@ -94,16 +94,14 @@ def tested(design: Design, codes: Sequence[Signal], node: Node, held: Callable[[
     if left == right:
         return left
     ends = [(v, v) if isinstance(v, int) else (v.low, v.high) for v in (left, right)]
-    height = 1 + max(v.height if isinstance(v, Choice) else 0 for v in (left, right))
-    return Choice(bit, left, right, min(e[0] for e in ends), max(e[1] for e in ends), height)
+    return Choice(bit, left, right, min(e[0] for e in ends), max(e[1] for e in ends))
 
 
 def chosen(design: Design, choice: Choice | int) -> Signal:
     """The value that the bits choose. A tree of many levels takes a stage for every few of them, from below."""
     if isinstance(choice, int):
         return number(choice)
-    stage = max(bit.stage for bit in bits(choice))
-    return _chosen(design, choice, stage)
+    return _chosen(design, choice, max(bit.stage for bit in bits(choice)))
 
 
 def bits(choice: Choice | int) -> set[Signal]:
@@ -119,31 +117,51 @@ def bits(choice: Choice | int) -> set[Signal]:
 
 
 def _chosen(design: Design, choice: Choice, stage: int) -> Signal:
-    below = 0 if choice.height <= LEVELS else choice.height - LEVELS
-    inputs: dict[Choice, Signal] = {}
-    if below:
-        for node in cut(choice, LEVELS):
-            inputs[node] = _chosen(design, node, stage)
-        stage = max(signal.stage for signal in inputs.values())
-    signed = choice.low < 0
-    text = expression(design, choice, stage, inputs, signed)
-    kind = "choice", width(choice.low, choice.high)
-    return design.register("leaf", "The leaf of each tree", text, choice.low, choice.high, stage, kind, text.count("?"))
+    """The value of a choice whose bits are there at a stage."""
+    done: dict[int, Signal] = {}  # by the id of the choice
+    while id(choice) not in done:
+        for node in low_ones(choice, levels(choice, done)):
+            text = expression(design, node, stage, done, choice.low < 0)
+            kind, times = ("choice", width(node.low, node.high)), text.count("?")
+            note = "The leaf of each tree" if node is choice else "The lowest levels of trees"
+            done[id(node)] = design.register("leaf", note, text, node.low, node.high, stage, kind, times)
+        stage += 1
+    return done[id(choice)]
 
 
-def cut(choice: Choice, levels: int) -> list[Choice]:
-    """The choices that are `levels` below."""
-    level: list[Choice | int] = [choice]
-    for _ in range(levels):
-        level = [child for node in level if isinstance(node, Choice) for child in (node.left, node.right)]
-    return [node for node in level if isinstance(node, Choice)]
+def levels(choice: Choice, done: Mapping[int, Signal]) -> dict[int, int]:
+    """For each choice, by its id, how many levels it is above those that are done."""
+    found: dict[int, int] = {}
+
+    def visit(node: Choice | int) -> int:
+        if isinstance(node, int) or id(node) in done:
+            return 0
+        if id(node) not in found:
+            found[id(node)] = 1 + max(visit(node.left), visit(node.right))
+        return found[id(node)]
+
+    visit(choice)
+    return found
 
 
-def expression(design: Design, node: Choice | int, stage: int, inputs: dict[Choice, Signal], signed: bool) -> str:
+def low_ones(choice: Choice, level: Mapping[int, int]) -> Iterator[Choice]:
+    """The highest choices that one stage is enough for."""
+    waiting: list[Choice | int] = [choice]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, int) or id(node) not in level:
+            continue
+        if level[id(node)] <= LEVELS or len(bits(node)) <= FEW:
+            yield node
+        else:
+            waiting += [node.right, node.left]
+
+
+def expression(design: Design, node: Choice | int, stage: int, done: Mapping[int, Signal], signed: bool) -> str:
     """Nested conditions."""
     if isinstance(node, int):
         return number(node).text(signed)
-    if node in inputs:
-        return design.at(inputs[node], stage).text(signed)
-    left, right = (expression(design, child, stage, inputs, signed) for child in (node.left, node.right))
+    if id(node) in done:
+        return design.at(done[id(node)], stage).text(signed)
+    left, right = (expression(design, child, stage, done, signed) for child in (node.left, node.right))
     return f"({design.at(node.bit, stage).name} ? {right} : {left})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tensorml import ops
-from tensorml.executors.fpga.design import Design, Signal
+from tensorml.executors.fpga.design import Design, Signal, stages_of_compares
 from tensorml.executors.fpga.leaves import whole_steps
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.simulate import Simulator
-from tensorml.executors.fpga.sums import total
+from tensorml.executors.fpga.sums import LONGEST, total
 from tensorml.executors.fpga.tools import require
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op, TensorType
@@ -138,13 +139,111 @@ def test_counters_count():
 
 def test_compares_are_right_at_every_bound():
     design = Design()
-    highs = [1, 2, 3, 7, 12, 31, 255, 700]
+    highs = [1, 2, 3, 7, 12, 31, 32, 63, 64, 100, 127, 128, 255, 300, 511, 700]
     x = numbers(design, [(0, high) for high in highs])
-    bounds = [(c, b) for c, high in enumerate(highs) for b in range(0, high + 2, max(1, high // 40))]
+    bounds = [(c, b) for c, high in enumerate(highs) for b in range(high + 2) if high < 70 or not b % 7 or b > high - 3]
     results = [(f"c{c}_{b}", design.at_least("ge", "Compares", x[c], b)) for c, b in bounds]
+    assert all(
+        signal.constant or signal.stage == stages_of_compares(x[c])
+        for (c, _), (_, signal) in zip(bounds, results, strict=True)
+    )
     rows = np.minimum(np.arange(701)[:, None], highs)
     result = Simulator(design.finished("compares", "Compares.", results)).run(rows)
     np.testing.assert_array_equal(result, np.stack([rows[:, c] >= b for c, b in bounds], axis=1))
+
+
+def test_compares_of_codes_of_many_bits_are_right():
+    design = Design()
+    highs = [2000, 5000, 65_535, 40_000, 70_000]
+    x = numbers(design, [(0, high) for high in highs])
+    random = np.random.default_rng(0)
+    bounds = [(c, int(b)) for c, h in enumerate(highs) for b in [1, 32, 1024, h - 1, h, *random.integers(1, h, 20)]]
+    results = [(f"c{c}_{b}", design.at_least("ge", "Compares", x[c], b)) for c, b in bounds]
+    assert all(signal.stage <= stages_of_compares(x[c]) for (c, _), (_, signal) in zip(bounds, results, strict=True))
+    near = np.array([b for _, b in bounds])[:, None] + np.array([-1, 0, 1])
+    rows = np.concatenate([np.minimum(near.reshape(-1, 1), highs), random.integers(0, highs, (2000, len(highs)))])
+    result = Simulator(design.finished("compares", "Compares.", results)).run(rows)
+    np.testing.assert_array_equal(result, np.stack([rows[:, c] >= b for c, b in bounds], axis=1))
+
+
+def test_compares_share_what_they_are_made_of():
+    design = Design()
+    x = design.input("x", 0, 255)
+    for bound in range(256):
+        design.at_least("ge", "Compares", x, bound)
+    assert design.counts["compare", 4] == 2 * 15  # of the high bits, of the low bits
+    assert design.counts["compare", 3] == 255  # each of one to three of these
+
+
+def searching(x: Input, columns: Sequence[int], ranks: Sequence[Sequence[int]]) -> ops.Descend:
+    """For each of some columns a tree that finds between which of its ranks, in rising order, a code is."""
+    column, rank, left, right, roots = [], [], [], [], []
+    leaves = 0
+
+    def grow(c: int, below: Sequence[int]) -> int:
+        nonlocal leaves
+        if not below:
+            leaves += 1
+            return ~(leaves - 1)
+        node, middle = len(column), len(below) // 2
+        column.append(c)
+        rank.append(below[middle])
+        left.append(0)
+        right.append(0)
+        left[node], right[node] = grow(c, below[:middle]), grow(c, below[middle + 1 :])
+        return node
+
+    roots = [grow(c, below) for c, below in zip(columns, ranks, strict=True)]
+    return ops.Descend(x, *(np.array(part, np.int32) for part in (column, rank, left, right, roots)))
+
+
+def test_trees_of_all_thresholds_of_a_column_find_its_codes():
+    high = [1, 3, 5, 15, 31, 40, 127, 255, 300]  # codes of 1 to 9 bits
+    x = codes(len(high))
+    trees = searching(x, range(len(high)), [range(1, h + 1) for h in high])
+    rows = np.minimum(np.arange(301)[:, None], high)
+    simulated(Graph({"leaves": trees}), high, rows)
+    found = trees.reference(rows)
+    np.testing.assert_array_equal(found - found[0], rows)  # a tree's leaves count its codes
+
+
+@pytest.mark.parametrize("bits", range(1, 10))
+def test_trees_of_few_thresholds_are_right(bits):
+    most = 2**bits - 1
+    high = [most, most, 1, most, 3]
+    x = codes(len(high))
+    one = searching(x, [0, 1, 2, 3], [[most // 2 + 1], [0, 1, most, most + 1], [1], [most]])  # the ends, and beyond
+    mixed = random_trees(x, 12, 4, most, seed=bits)
+    outputs: dict[str, Op] = {
+        "one": sums(one, 0, 3, 1, grouped=True),
+        "mixed": sums(mixed, 0, 7, 2, grouped=True),
+        "leaves": one,
+    }
+    rows = np.random.default_rng(0).integers(0, np.array(high) + 1, (2000, len(high)))
+    rows[: most + 1] = np.minimum(np.arange(most + 1)[:, None], high)
+    simulated(Graph(outputs), high, rows)
+
+
+def test_symmetric_trees_of_codes_of_all_widths_are_right():
+    high = [1, 1, 6, 31, 100, 255, 400]  # sets of categories are columns of one bit
+    x = codes(len(high))
+    random = np.random.default_rng(0)
+    size = np.array([6, 6, 3, 0, 1, 5])
+    column = random.integers(0, len(high), size.sum())
+    rank = random.integers(0, np.array(high)[column] + 2)
+    trees = ops.DescendSymmetric(x, column, rank, size)
+    values = random.integers(0, 16, (int((2**size).sum()), 1))
+    outputs: dict[str, Op] = {"leaves": trees, "sum": ops.LeafSum(trees, values, np.array([-7]), None)}
+    simulated(Graph(outputs), high, random.integers(0, np.array(high) + 1, (5000, len(high))))
+
+
+def test_short_sums_are_side_by_side_in_one_chain():
+    design = Design()
+    result = total(design, "sum", "Sums", numbers(design, [(0, 7)] * 40))
+    text = design.finished("sums", "Sums.", [("sum", result)]).verilog
+    widths = [int(found) + 1 for found in re.findall(r"reg \[(\d+):0\] sums_", text)]
+    assert widths
+    assert max(widths) <= LONGEST
 
 
 @pytest.mark.parametrize(("count", "high"), [(30, 1), (100, 1), (50, 3), (100, 15)])
