@@ -207,20 +207,20 @@ def test_trees_of_all_thresholds_of_a_column_find_its_codes():
     np.testing.assert_array_equal(found - found[0], rows)  # a tree's leaves count its codes
 
 
-@pytest.mark.parametrize("bits", range(1, 10))
-def test_trees_of_few_thresholds_are_right(bits):
-    most = 2**bits - 1
-    high = [most, most, 1, most, 3]
+def test_trees_of_few_thresholds_are_right():
+    high = [2**bits - 1 for bits in range(1, 10)]
     x = codes(len(high))
-    one = searching(x, [0, 1, 2, 3], [[most // 2 + 1], [0, 1, most, most + 1], [1], [most]])  # the ends, and beyond
-    mixed = random_trees(x, 12, 4, most, seed=bits)
+    one = searching(x, range(len(high)), [[h // 2 + 1] for h in high])
+    ends = searching(x, range(len(high)), [[0, 1, h, h + 1] for h in high])  # of the codes, and beyond
     outputs: dict[str, Op] = {
-        "one": sums(one, 0, 3, 1, grouped=True),
-        "mixed": sums(mixed, 0, 7, 2, grouped=True),
-        "leaves": one,
+        "one": one,
+        "one sum": sums(one, 0, 3, 1, grouped=True),
+        "ends": ends,
+        "narrow": sums(random_trees(x, 12, 4, 15, seed=1), 0, 7, 2, grouped=True),
+        "wide": sums(random_trees(x, 12, 5, 511, seed=2), 0, 7, 2, grouped=True),
     }
-    rows = np.random.default_rng(0).integers(0, np.array(high) + 1, (2000, len(high)))
-    rows[: most + 1] = np.minimum(np.arange(most + 1)[:, None], high)
+    rows = np.random.default_rng(0).integers(0, np.array(high) + 1, (3000, len(high)))
+    rows[:512] = np.minimum(np.arange(512)[:, None], high)
     simulated(Graph(outputs), high, rows)
 
 
