@@ -30,7 +30,7 @@ from tensorml.inputs import as_column, read
 from tensorml.model import Source, TensorModel, parse
 from tensorml.ops import Label, LabelColumns
 from tensorml.passes import EXACT, FAST, optimize
-from tensorml.programs import GraphPrograms, numeric
+from tensorml.programs import GraphPrograms, made_by_host, numeric
 
 Precision = Literal["source", "fast"]
 
@@ -60,8 +60,6 @@ def convert(
     if precision not in ("source", "fast"):
         raise ValueError(f"precision is 'source' or 'fast', not {precision!r}")
     program = make_executor(executor, device, memory)
-    if X is not None:
-        program = program.calibrated(X)
     find(model)
     own = copied(model)
     description = describe(own)
@@ -77,6 +75,7 @@ def convert(
 
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
+    program = program.calibrated(X, made_by_host(graph))
     require_rules(model, numeric(graph), program)
     program = program.prepared(numeric(graph))
     description = replace(description, options=options_by_method(own, graph))

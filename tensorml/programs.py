@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -323,6 +323,22 @@ def host_columns(graph: Graph) -> dict[str, HostOp]:
     """The graph's host operators, by the name of the input that each is in the program."""
     found = [op for op in graph.order if isinstance(op, HostOp)]
     return {f"host_{k}": op for k, op in enumerate(found)}
+
+
+def made_by_host(graph: Graph) -> dict[str, Callable[[Mapping[str, Any]], np.ndarray | None]]:
+    """What computes each of `host_columns` from the arrays of the graph's inputs; of arrays of other inputs, None.
+
+    Nothing, if an output alone has another of them under a name: then the name does not say which one is meant.
+    """
+    columns = host_columns(graph)
+    alone = (host_columns(graph.select(name)) for name in graph.outputs)
+    if any(columns[name] is not op for found in alone for name, op in found.items()):
+        return {}
+    return {name: partial(_made, op) for name, op in columns.items()}
+
+
+def _made(op: HostOp, arrays: Mapping[str, Any]) -> np.ndarray | None:
+    return HostColumn(op, arrays)[slice(None)] if Graph({"made": op}).inputs.keys() <= arrays.keys() else None
 
 
 def _bare(op: Op) -> Op | None:

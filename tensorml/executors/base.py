@@ -20,6 +20,7 @@ from tensorml.plan import DEFAULT_BUDGET, tile_rows
 
 Array = Any
 R = TypeVar("R", bound=Callable[..., Any])
+HostColumns = Callable[[Mapping[str, Any]], np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,11 @@ class Executor(ABC):
             return None
         return f"the executor '{self.name}' has no rule for {type(lacking).__name__}", "Choose another executor"
 
-    def calibrated(self, X: Any) -> Executor:
-        """The executor, with rows of the usual kind, if it chooses anything by them."""
+    def calibrated(self, X: Any, columns: Mapping[str, HostColumns]) -> Executor:
+        """The executor, with rows of the usual kind, if it chooses anything by them; None: there are none.
+
+        columns: what computes the inputs that host operators make, by name, from the other inputs' arrays.
+        """
         return self
 
     def prepared(self, graph: Graph) -> Executor:

@@ -168,7 +168,10 @@ def whole_weights(x: Fixed, weights: np.ndarray, numbers: Numbers) -> tuple[np.n
     if len(sizes) and np.ptp(sizes) <= 1e-12 * sizes[0]:
         return np.floor(scaled / sizes[0] + 0.5).astype(np.int64), float(sizes[0])
     if numbers.fraction is None:
+        # A bit chooses its weight, whatever that takes; beside it, numbers of many small steps keep bits for theirs.
+        wide = float(np.abs(scaled[x.high - x.low > 1]).max(initial=0))
         step = numbers.step(float(np.abs(scaled).max(initial=0)))
+        step = max(numbers.step(wide), step * 2.0**-numbers.bits) if wide else step
         return numbers.whole(scaled, step, "a weight"), step
     with np.errstate(divide="ignore"):
         grid = np.exp2(np.ceil(np.log2(np.abs(x.step)) - 1e-9))  # of each column, a power of two; 0 if it is constant

@@ -26,7 +26,10 @@ rules: Rules[Rule] = Rules("fpga")
 
 
 def lower(graph: Graph, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]], name: str, title: str) -> Circuit:
-    """The circuit of a graph of integers. ranges: the least and the largest value of each column of each input."""
+    """The circuit of a graph of integers.
+
+    ranges: the least and the largest value of each column of each input, in the order that they have in a row.
+    """
     design, results = designed(graph, ranges)
     return design.finished(name, title, results)
 
@@ -36,13 +39,16 @@ def designed(
 ) -> tuple[Design, list[tuple[str, Signal]]]:
     """The pipeline of a graph of integers, and its results."""
     design = Design()
+    fields = {
+        name: [
+            design.input(f"{name}_{c}", int(low), int(high)) for c, (low, high) in enumerate(zip(*ends, strict=True))
+        ]
+        for name, ends in ranges.items()
+    }
     values: dict[Op, Any] = {}
     for op in graph.order:
         if isinstance(op, Input):
-            values[op] = [
-                design.input(f"{op.name}_{c}", int(low), int(high))
-                for c, (low, high) in enumerate(zip(*ranges[op.name], strict=True))
-            ]
+            values[op] = fields[op.name]
         elif isinstance(op, Const):
             values[op] = op.value
         elif isinstance(op, ops.Descend | ops.DescendSymmetric):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.errors import InputError, UnsupportedOperatorError
-from tensorml.executors.base import Executor, Program, Setting
+from tensorml.executors.base import Executor, HostColumns, Program, Setting
 from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, Values, fit, smallest
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
 from tensorml.executors.fpga.circuit import Circuit
@@ -55,6 +55,7 @@ class FpgaExecutor(Executor):
     encoder: Literal["host", "circuit"] | Grid | Sequence[Grid] = "host"
     area: str | Limit = LARGEST
     walkers: int | None = None
+    made: Mapping[str, HostColumns] = field(default_factory=dict, compare=False, repr=False)  # of calibration rows
     bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
     known: dict[Any, tuple[Split, Loss]] = field(init=False, default_factory=dict, compare=False, repr=False)
     wholes: dict[Op, Op] = field(init=False, default_factory=dict, compare=False, repr=False)
@@ -66,9 +67,9 @@ class FpgaExecutor(Executor):
             object.__setattr__(self, "encoder", tuple(self.encoder))
         limit_of(self.area)
 
-    def calibrated(self, X: Any) -> FpgaExecutor:
-        """The executor, with these calibration rows unless it was given some."""
-        return self if self.calibration is not None else replace(self, calibration=X)
+    def calibrated(self, X: Any, columns: Mapping[str, HostColumns]) -> FpgaExecutor:
+        """The executor, with these calibration rows unless it was given some, and what the host makes of them."""
+        return replace(self, calibration=X if self.calibration is None else self.calibration, made=columns)
 
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
@@ -183,6 +184,8 @@ class FpgaExecutor(Executor):
         if self.calibration is None:
             return None
         arrays = read(self.calibration, objects=True).arrays
+        made = ((name, self.made[name](arrays)) for name in graph.inputs if name in self.made)
+        arrays = {**arrays, **{name: value for name, value in made if value is not None}}
         if any(name not in arrays or not len(arrays[name]) for name in graph.inputs):
             return None
         found = {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}

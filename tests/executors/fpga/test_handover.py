@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
@@ -321,3 +323,24 @@ def test_a_project_has_the_figures_of_the_tools_if_they_have_run(
     assert "TRELLIS_FF 9 of 90 (10.0%)" in readme
     assert "cache" not in readme  # whose bitstream is of this machine
     assert "-period 6.667 " in (tmp_path / "p" / "constraints" / "core.xdc").read_text()
+
+
+def test_calibration_rows_may_have_columns_of_strings_and_categories(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"size": X[:, 0] * 100, "city": np.resize(["Rome", "Oslo", "Bonn"], len(X))})
+    encoders = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), ["size"]))
+    source = make_pipeline(encoders, LogisticRegression()).fit(frame, THREE)
+    model: Any = tensorml.convert(source, frame, executor="fpga")
+    assert (model.predict(frame) == source.predict(frame)).mean() >= 0.99
+    accuracy = model.report(fast=True).accuracy
+    assert (accuracy.rows, accuracy.relative <= 0.01) == (len(X), True)
+    core = core_of(model, "predict")
+    fields = [f"row{i}_{c}" for i, e in enumerate(core.split.entrances.values()) for c in range(len(e.fixed.low))]
+    assert [field.name for field in core.circuit.inputs] == fields  # which is the order of Core.rows
+    assert len(fields) == 4
+    model.save(tmp_path / "p")
+    readme = (tmp_path / "p" / "README.md").read_text()
+    assert "column 0, 'size' |" in readme
+    rows = (tmp_path / "p" / "sim" / "golden_in.hex").read_text().split()
+    assert len(rows) == len(X) + 128 + 2
+    with pytest.raises(tensorml.UnsupportedModelError, match="the range of its inputs is not known"):
+        tensorml.convert(source, frame, executor=FpgaExecutor(calibration=X[:, :2]))
