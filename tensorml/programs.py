@@ -331,7 +331,7 @@ def made_by_host(graph: Graph) -> dict[str, Callable[[Mapping[str, Any]], np.nda
     Nothing, if an output alone has another of them under a name: then the name does not say which one is meant.
     """
     columns = host_columns(graph)
-    alone = (host_columns(graph.select(name)) for name in graph.outputs)
+    alone = (host_columns(graph.select(name)) for name in graph.outputs if columns)
     if any(columns[name] is not op for found in alone for name, op in found.items()):
         return {}
     return {name: partial(_made, op) for name, op in columns.items()}
