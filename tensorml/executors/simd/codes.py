@@ -113,10 +113,16 @@ def searchable(op: Op) -> bool:
     return isinstance(op, ops.Rank) and int(np.diff(op.offsets).max(initial=0)) <= FAN * (FAN + 1) ** (LEVELS - 1)
 
 
+def in_registers(op: Op) -> bool:
+    """Whether registers hold the boundaries of each column."""
+    if not isinstance(op, ops.Rank) or op.x.dtype != np.float32 or not has_avx512(cpu_target.target_context):
+        return False
+    return levels_of(np.diff(op.offsets).max(initial=0)) <= MOST
+
+
 def rank(assembler: Assembler, op: ops.Rank, x: Block, places: tuple[Parameter, ...], jump: Parameter) -> None:
     """Add the instruction that writes the codes to these places."""
-    most = levels_of(np.diff(op.offsets).max(initial=0))
-    if op.x.dtype == np.float32 and most <= MOST and has_avx512(cpu_target.target_context):
+    if in_registers(op):
         rank_in_registers(assembler, op, x, places, jump)
         return
     parameters: list[Parameter] = [len(op.source), jump]

@@ -11,7 +11,7 @@ from tensorml import ops
 from tensorml.errors import GraphTypeError
 from tensorml.executors.simd.addresses import LANES, has_avx512
 from tensorml.executors.simd.blocks import DEPTH, Blocks, fits_blocks
-from tensorml.executors.simd.codes import searchable
+from tensorml.executors.simd.codes import in_registers, searchable
 from tensorml.executors.simd.shapes import INT32, SMALL, Heap, Numbering, Shape
 from tensorml.graph import Op
 
@@ -21,8 +21,8 @@ DEEPEST = 8  # levels of a tree whose leaves a byte can number
 MOST = 2**DEEPEST
 # Nanoseconds a row, measured: for a node of a perfect tree, for one of any tree, for a step
 # of a walk, for a level of a symmetric tree, for a step by values, for a block by values, for coding a value, for
-# copying one.
-PERFECT, ANY, WALK, SYMMETRIC, VALUES, BLOCK, CODE, COPY = 0.009, 0.028, 1.7, 0.015, 2.0, 2.0, 2.0, 0.4
+# the same among few boundaries, for copying one.
+PERFECT, ANY, WALK, SYMMETRIC, VALUES, BLOCK, CODE, QUICK_CODE, COPY = 0.009, 0.028, 1.7, 0.015, 2.0, 2.4, 2.0, 0.6, 0.4
 # The same for a row that goes down several trees: for a level of a perfect tree, for a step of any, for a test of a
 # symmetric one.
 HEAP, STEP, LEVEL = 0.9, 1.8, 1.0
@@ -323,7 +323,7 @@ def plan_trees(op: Op, *, few: bool = False) -> Plan:
     if not isinstance(op, ops.Descend):
         raise GraphTypeError(f"no kernel descends {op}")
     shape = Shape(op)
-    trees, coding = len(op.roots), CODE * op.codes.columns
+    trees, coding = len(op.roots), (QUICK_CODE if in_registers(op.codes) else CODE) * op.codes.columns
     ways = (
         (coding + trees * perfect_cost(shape), PerfectPlan),
         (coding + trees * any_cost(shape), AnyPlan),
