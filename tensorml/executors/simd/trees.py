@@ -23,7 +23,7 @@ from tensorml.graph import Op
 
 GROUP = 64  # trees whose leaves are found before they are added up
 BIG_GROUP = 16  # big ones
-FEW_ROWS = 16  # that go down sooner without blocks
+FEW_ROWS = 12  # that go down sooner without blocks
 
 
 @cache
