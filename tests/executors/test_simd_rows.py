@@ -128,6 +128,20 @@ def test_sums_of_exponentials_agree_with_the_reference(kind: type[Op], columns: 
     np.testing.assert_allclose(actual, evaluate(graph, {"x": x})["out"], rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 63, 64, 200, 254])
+def test_ranks_are_the_same_for_few_rows_and_for_many(count: int, strict: bool) -> None:
+    edges = np.unique(np.append(np.random.default_rng(count).normal(size=count), 0.0)).astype(np.float32)
+    beside = [np.nextafter(edges, np.float32(end)) for end in (np.inf, -np.inf)]
+    x = np.concatenate([edges, *beside, np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45], np.float32)])[:, None]
+    offsets, nan = np.array([0, len(edges)]), np.array([len(edges) + 1])
+    op = ops.Rank(column(1, "float32"), np.array([0]), edges, offsets, nan, np.dtype(np.int16), strict)
+    compiled, expected = program(op), op.reference(x)
+    for rows in (1, 7, 8, 9, 64):
+        parts = [compiled({"x": x[r : r + rows]}, len(x[r : r + rows]))["out"] for r in range(0, len(x), rows)]
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
 @pytest.mark.parametrize("nan", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_one_number_that_is_not_finite_is_found_wherever_it_is(dtype: str, nan: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 
 from tensorml.executors.simd.addresses import (
     I8,
@@ -20,6 +20,7 @@ from tensorml.executors.simd.addresses import (
     load,
     pointer,
     splat,
+    store,
 )
 from tensorml.executors.simd.kernel import Kernel
 from tensorml.executors.simd.machine import LINE
@@ -57,6 +58,9 @@ def halved(boundaries: np.ndarray, levels: int) -> np.ndarray:
     return table
 
 
+FEW_ROWS = 8  # that are ranked one by one, each down the heap of boundaries, sooner than 64 at once
+
+
 @intrinsic
 def ranked(typing: Any, x: Any, table: Any, nan: Any, out: Any, levels: Any, strict: Any, made: Any) -> Any:
     """The ranks of 64 values among boundaries. x, out: addresses; table: of `halved`; nan: the rank of NaN."""
@@ -88,12 +92,22 @@ def ranked(typing: Any, x: Any, table: Any, nan: Any, out: Any, levels: Any, str
     return types.void(x, table, nan, out, levels, strict, made), generate
 
 
+@njit(error_model="numpy", forceinline=True)
+def ranked_alone(value, table, nan, levels, strict):
+    """The rank of one value: down the heap that a table of `halved` is."""
+    node = 1
+    for _ in range(levels):
+        limit = load(table, node, "float32")
+        node = 2 * node + int((value > limit) | ((value == limit) & (strict == 0)))
+    return nan if value != value else node - (1 << levels)
+
+
 @cache
 def ranking_in_registers(made: str, size: int, strict: int) -> Kernel:
     """Parameters: columns, bytes from one group of rows to the next; for each column the places of result and x, the
     code of NaN, the levels of the search, the address of `halved`.
     """
-    lanes, step = LANES, LANE * AT_ONCE
+    lanes, step, few = LANES, LANE * AT_ONCE, FEW_ROWS
 
     def kernel(p: int, first: int, rows: int) -> int:
         jump = load(p, 1, "int64")
@@ -101,6 +115,10 @@ def ranking_in_registers(made: str, size: int, strict: int) -> Kernel:
             word = p + 8 * (2 + 5 * c)
             out, x, nan = load(word, 0, "int64"), load(word, 1, "int64"), load(word, 2, "int64")
             levels, table = load(word, 3, "int64"), load(word, 4, "int64")
+            if rows <= few:
+                for r in range(rows):
+                    store(out, r, ranked_alone(load(x, r, "float32"), table, nan, levels, strict), made)
+                continue
             for start in range(0, rows, lanes):
                 for r in range(0, lanes, step):
                     if levels == 5:
