@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.curves import word_bits
+from tensorml.executors.fpga.design import AT_ONCE, GATED
 from tensorml.executors.fpga.estimate import Counts, estimate
 from tensorml.executors.fpga.fixed import DoesNotFit, width
 from tensorml.executors.fpga.grid import RankWhole
@@ -58,6 +59,7 @@ LARGEST = "xcvu13p"
 # Of the bits that trees choose between, those that a circuit has: not all leaves need all bits of the tree's largest.
 # Of the bits that are added, the positions of carry chains.
 CHOSEN, ADDED = 0.95, 0.61
+GROWING = 0.68  # of the bits of a sum of products, the mean of all adders on the way to it
 
 
 class TooLarge(DoesNotFit):
@@ -149,7 +151,8 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
             weights = np.unique(op.weights, axis=1)
             factors = int((~powers(weights)).sum())
             terms = int(np.maximum((weights != 0).sum(axis=0) - 1, 0).sum())
-            return Counter({("constant multiplier", bits_of_factors(op, bits)): factors, ("adder", bits): terms})
+            added = round(GROWING * bits * terms)
+            return Counter({("constant multiplier", bits_of_factors(op, bits)): factors, ("adder", 1): added})
         case ops.Mul(y=Const(value=value)):
             factors = np.broadcast_to(value.reshape(-1), columns)
             return Counter({("constant multiplier", bits): int((~powers(factors)).sum())})
@@ -170,10 +173,22 @@ def operations(op: Op, bits: int) -> Counter[tuple[str, int]]:
 
 def compares(column: np.ndarray, rank: np.ndarray) -> Counter[tuple[str, int]]:
     """The compares of codes with ranks, each once. The codes of a column are as wide as its largest rank."""
-    tested, largest = np.unique(column.astype(np.int64) << 32 | rank) >> 32, np.zeros(column.max(initial=0) + 1)
-    np.maximum.at(largest, column, rank)
-    widths, counts = np.unique(np.frexp(largest)[1][tested], return_counts=True)
-    return Counter({("compare", max(1, int(w))): int(n) for w, n in zip(widths, counts, strict=True)})
+    found: Counter[tuple[str, int]] = Counter()
+    pairs = np.unique(column.astype(np.int64) << 32 | rank)
+    for ranks in np.split(pairs & 0xFFFFFFFF, np.flatnonzero(np.diff(pairs >> 32)) + 1):
+        found.update(compares_of(int(ranks.max(initial=1)).bit_length(), set(ranks.tolist())))
+    return found
+
+
+def compares_of(bits: int, ranks: set[int]) -> Counter[tuple[str, int]]:
+    """The compares of one value with ranks; wide ones are made of those of its halves, as Design.at_least does."""
+    if not AT_ONCE < bits <= GATED:
+        return Counter({("compare", bits): len(ranks)})
+    half = (bits + 1) // 2
+    high = {r >> half for r in ranks} | {(r >> half) + 1 for r in ranks if r % (1 << half)}
+    low = {r % (1 << half) for r in ranks}
+    parts = compares_of(bits - half, high & set(range(1, 1 << bits - half))) + compares_of(half, low - {0})
+    return parts + Counter({("compare", 3): len(ranks)})
 
 
 def sum_of_leaves(op: ops.LeafSum) -> Counter[tuple[str, int]]:
@@ -182,7 +197,7 @@ def sum_of_leaves(op: ops.LeafSum) -> Counter[tuple[str, int]]:
     starts, leaves = [part.start for part in parts], np.array([part.stop - part.start for part in parts])
     widths = np.frexp(np.maximum.reduceat(op.values, starts, axis=0))[1]  # [T, K]
     chosen, added = int(((leaves - 1) @ widths).sum()), int(widths.sum())
-    return Counter({("choice", 1): round(CHOSEN * chosen), ("adder", 1): round(ADDED * added)})
+    return Counter({("choice", 1): round(CHOSEN * chosen), ("counter", 1): round(ADDED * added)})
 
 
 def bits_of_factors(op: ops.WeightedSum, bits: int) -> int:

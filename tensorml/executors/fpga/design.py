@@ -209,6 +209,8 @@ class Design:
         stage, (x, y) = self.aligned(x, y)
         signed = x.signed or y.signed
         kind = "constant multiplier" if y.constant else "multiplier", max(x.width, y.width)
+        if y.constant and abs(y.low) & (abs(y.low) - 1) == 0:  # a shift, and the negative of it
+            kind = "adder" if y.low < 0 else "shift", width(low, max(corners))
         return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
 
     def shift_right(self, stem: str, note: str, x: Signal, shift: int, nearest: bool = True) -> Signal:

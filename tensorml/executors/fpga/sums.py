@@ -180,7 +180,7 @@ def added(design: Design, stem: str, note: str, chain: Chain, stage: int, limits
         terms.append(counts[0] if len(counts) == 1 else f"{{{', '.join(reversed(counts))}}}")
     if chain.carry is not None:
         terms.append(joined(design, [chain.carry], stage))
-    return design.register(stem, note, " + ".join(terms), *limits, stage, ("adder", len(beside)))
+    return design.register(stem, note, " + ".join(terms), *limits, stage, ("counter", len(beside)))
 
 
 def neighbours(chains: Iterable[Chain], stage: int) -> Iterator[tuple[int, list[Chain]]]:
@@ -222,7 +222,7 @@ def side_by_side(
     if chains[0].carry is not None:
         text += f" + {run_text(design, [chains[0].carry], stage)}"
     width = sum(chain.positions + 1 for chain in chains)
-    kind = "adder", sum(chain.positions for chain in chains)
+    kind = "counter", sum(chain.positions for chain in chains)
     all_sums = design.register(f"{stem}s", note, text, 0, (1 << width) - 1, stage, kind)
     found, place = [], 0
     for chain, high in zip(chains, highs, strict=True):

@@ -251,7 +251,7 @@ def test_two_luts_take_three_bits_away(count, high):
     design = Design()
     result = total(design, "sum", "Sums", numbers(design, [(0, high)] * count))
     less = count * high.bit_length() - result.width
-    assert sum(width * times for (kind, width), times in design.counts.items() if kind == "adder") < 0.8 * less
+    assert sum(width * times for (kind, width), times in design.counts.items() if kind == "counter") < 0.8 * less
 
 
 def test_verilog_of_trees_is_free_of_lint(tmp_path):
