@@ -210,6 +210,8 @@ def shown_largest(results: Results) -> list[list[str]]:
             continue
         best = max(ready, key=lambda m: m.shape.trees)
         above = [m for m in found if m.shape.trees > best.shape.trees]
+        if not above and best.seconds < 30 * results.minutes:
+            continue  # larger ones are ready in time, too: it is not known which
         beyond = min(above, key=lambda m: m.shape.trees, default=None)
         rows.append([*cells(best), "-" if beyond is None else f"{beyond.shape.trees:,} ({beyond.seconds / 60:.1f})"])
     return rows
