@@ -17,7 +17,7 @@ from tensorml.errors import InputError
 from tensorml.executors.reference import evaluate
 from tensorml.executors.simd.layout import layout
 from tensorml.executors.simd.machine import Machine, address_of, words_of
-from tensorml.executors.simd.program import SimdExecutor, partition
+from tensorml.executors.simd.program import Lowering, SimdExecutor, partition
 from tensorml.graph import Const, Graph, Input, Op, TensorType, topological
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def test_an_output_that_is_read_in_rows_and_in_columns_and_wanted_twice_is_the_s
 def machine(op: Op) -> Machine:
     """The instructions of an operator."""
     (part,) = partition(Graph({"out": op}))
-    return part.machine(1)
+    return Lowering(part).machine(1)
 
 
 def samples(columns: int, count: int, dtype: str) -> list[Op]:

@@ -19,6 +19,8 @@ from tensorml.executors.simd.kernel import Kernel, cacheable
 from tensorml.executors.simd.threads import in_parallel
 
 CACHE = 256 * 1024  # bytes that a block of all values may take: a part of the second-level cache
+FIRST_CACHE = 32 * 1024  # and of the first-level one, for blocks whose values are all in rows
+LEAST_ROWS = 64  # of these, which need no number of lanes
 MOST_ROWS = 512
 WORTH_A_THREAD = 200_000  # nanoseconds of work from which on another thread is asked
 LINE = 64  # bytes of a line of the cache, and of the widest vectors
@@ -66,7 +68,7 @@ class Assembler:
 
     linked: which are addresses of words. kept: arrays whose addresses are among the words. cost: the estimated time for
     a row, in nanoseconds. few: whether calls have few rows; at_most: so many, if rules chose instructions that only pay
-    for more; large: whether these read so much that a block has more rows.
+    for more; large: whether these read so much that a block has more rows. columns: of all values that are in columns.
     """
 
     few: bool = False
@@ -80,6 +82,7 @@ class Assembler:
     instructions: int = 0
     cost: float = 0.0
     height: int = 0
+    columns: int = 0
     free: list[Buffer] = field(default_factory=list)
 
     def add(self, kernel: Kernel, *parameters: Parameter, cost: float = 0.0) -> int:
@@ -113,6 +116,7 @@ class Assembler:
 
     def allocate(self, columns: int, dtype: np.dtype) -> Block:
         """Room for a value."""
+        self.columns += columns
         buffer = self.reserve(columns * dtype.itemsize)
         places = tuple(Place(buffer.unit + k * dtype.itemsize) for k in range(columns))
         return Block(places, dtype, (buffer,))
@@ -161,7 +165,9 @@ class Machine:
     def __init__(self, assembler: Assembler, inputs: Sequence[Outer], outputs: Sequence[Outer], threads: int):
         self.inputs, self.outputs, self.threads = tuple(inputs), tuple(outputs), threads
         self.kept, self.instructions, self.cost = tuple(assembler.kept), assembler.instructions, assembler.cost
-        self.rows = rows_of_block(assembler.height, 2 if assembler.large else 1)
+        self.rows = rows_of_rows(assembler.height)
+        if assembler.columns:
+            self.rows = rows_of_block(assembler.height, 2 if assembler.large else 1)
         self.stride = self.rows + (LINE if self.rows >= 256 else 0)  # not a power of two: columns share no cache set
         self.size = assembler.height * self.stride + LANES
         self.words = np.array(assembler.words, np.int64)
@@ -214,6 +220,11 @@ class Machine:
 def rows_of_block(height: int, times: int = 1) -> int:
     """How many rows, a multiple of the lanes, keep a block of `height` bytes a row in its share of the cache."""
     return max(LANES, min(times * MOST_ROWS, times * CACHE // max(1, height) // LANES * LANES))
+
+
+def rows_of_rows(height: int) -> int:
+    """How many rows keep a block in the first-level cache where no value is in columns: chains run to their end."""
+    return max(LEAST_ROWS, min(MOST_ROWS, FIRST_CACHE // max(1, height) // LEAST_ROWS * LEAST_ROWS))
 
 
 class Arena:
