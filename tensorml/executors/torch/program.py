@@ -53,7 +53,7 @@ class TorchExecutor(Executor):
         module = lower(graph, eager=True).to(self.device)
         names, forward = tuple(graph.inputs), module.forward
 
-        def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
             return call(forward, [inputs[name] for name in names], self.device)
 
         return Program(names, run, self.tile(graph))

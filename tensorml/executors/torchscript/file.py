@@ -182,7 +182,7 @@ class ScriptPrograms(Programs):
             found = method(x)
             return dict(zip(order, found if isinstance(found, list) else [found], strict=True))
 
-        def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
             return call_script(call, [inputs["x"]], self.device)
 
         return Program(("x",), run, SPARSE_TILE)

@@ -29,7 +29,7 @@ class TorchScriptExecutor(TorchExecutor):
         module = script(graph).to(self.device)
         names = tuple(graph.inputs)
 
-        def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
             return call_script(module, [inputs[name] for name in names], self.device)
 
         return Program(names, run, self.tile(graph))
