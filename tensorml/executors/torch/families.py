@@ -3,6 +3,7 @@
 from tensorml.executors.torch import (
     batch,
     categories,
+    checks,
     curves,
     distance,
     exponential,
@@ -21,6 +22,7 @@ __all__ = [
     "FRESH",
     "batch",
     "categories",
+    "checks",
     "curves",
     "distance",
     "exponential",
