@@ -1,4 +1,7 @@
-"""What PyTorch does for operators that refuse values. A check is a module that passes its input on, or raises."""
+"""What PyTorch does for operators that refuse values. A check is a module that passes its input on, or raises.
+
+TorchScript compiles the modules, so annotations are evaluated, not deferred.
+"""
 
 import math
 from typing import TYPE_CHECKING
