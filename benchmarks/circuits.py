@@ -1,7 +1,8 @@
 """Circuits side by side: this project, TreeLUT and conifer on the same XGBoost models, through the same tools.
 
-`python -m benchmarks.circuits` prints a table and writes it into docs/circuits.md. Features are whole numbers of a few
-bits, as TreeLUT needs them, and all take the same fitted model. LUTs and flip-flops are Yosys's, Fmax is nextpnr's.
+`python -m benchmarks.circuits` prints rows and puts them into the table of docs/circuits.md. Features are whole
+numbers of a few bits, as TreeLUT needs them, and all take the same fitted model. LUTs and flip-flops are Yosys's, Fmax
+is nextpnr's.
 
 TreeLUT: pip install git+https://github.com/kiabuzz/TreeLUT. conifer: pip install conifer hls4ml (whose headers it
 compiles its number formats with), and GHDL on the PATH, which makes Verilog of its VHDL.
@@ -39,6 +40,7 @@ from tensorml.executors.fpga.synthesis import Area, Timing, place, synthesize
 PAGE = Path(__file__).parent.parent / "docs" / "circuits.md"
 BEGIN, END = "<!-- side by side -->\n", "<!-- /side by side -->\n"
 LEAF_BITS = 3  # of TreeLUT's leaves, as in its publication; this project is also shown with the bits that it chooses
+TOOLS = ("tensorml", "TreeLUT", "conifer")
 HEADERS = [
     "Model", "Tool", "LUTs, 7 series", "of these as memory", "Flip-flops", "LUTs, ECP5", "Fmax, ECP5 [MHz]",
     "Latency [cycles]", "Latency [ns]", "Same label as XGBoost",
@@ -325,19 +327,25 @@ def rows_of(case: Case, options: argparse.Namespace) -> Iterator[Row]:
                 yield Row(case.name, tool, failure=f"{type(error).__name__}: {error}".splitlines()[0][:120])
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The table of the page."""
+def write_page(rows: Sequence[Row]) -> None:
+    """Put the rows into the table of the page, in the places of those of the same model and tool."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    table, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{PAGE} has no {BEGIN.strip()} ... {END.strip()}")
+    kept = (line.strip("| ").split(" | ") for line in table.splitlines()[2:])
+    found = {(cells[0], cells[1]): cells for cells in [*kept, *(row.cells() for row in rows)]}
+    names = [case.name for case in CASES]
+    ordered = sorted(found.values(), key=lambda cells: (names.index(cells[0]), place_of(cells[1]), cells[1]))
     lines = [f"| {' | '.join(HEADERS)} |", f"|---|---|{'--:|' * (len(HEADERS) - 2)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)]) + "\n"
+    lines += [f"| {' | '.join(cells)} |" for cells in ordered]
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
 
 
-def write_page(table: str) -> None:
-    """Put the table into its section of the page; a new page if there is none."""
-    text = PAGE.read_text() if PAGE.exists() else f"# Circuits\n\n{BEGIN}{END}"
-    if BEGIN not in text:
-        text += f"\n{BEGIN}{END}"
-    before, _, rest = text.partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}")
+def place_of(tool: str) -> int:
+    """Of a tool in the table."""
+    return next(i for i, name in enumerate(TOOLS) if tool.startswith(name))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -356,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rows.append(row)
                 Console(width=200).print(" | ".join(row.cells()), markup=False, highlight=False)
     if not options.no_page:
-        write_page(markdown(rows))
+        write_page(rows)
 
 
 if __name__ == "__main__":
