@@ -3,8 +3,8 @@ minutes, and what walkers take when an ensemble is too large: `python -m benchma
 
 Each result is kept in a file as soon as it is there; a second run measures only what is missing, and writes the table
 and the picture of docs/circuits.md. Seconds are processor time of Yosys, so that others on the machine do not matter.
-The models are XGBoost's, fitted to noise: all their trees are full, but beyond some hundred trees leaves become so small
-that most are nothing in fixed point. Forests would grow on.
+The models are XGBoost's, fitted to noise: all their trees are full, but beyond some hundred trees leaves become so
+small that most are nothing in fixed point. Forests would grow on.
 """
 
 from __future__ import annotations
