@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import constant, intrinsic, load
@@ -38,6 +38,19 @@ def beyond(typing: Any, x: Any, row: Any, nan: Any, dtype: Any) -> Any:
     return types.int64(x, row, nan, dtype), generate
 
 
+@njit(error_model="numpy", forceinline=True)
+def refused(x, count, nan, step, dtype):
+    """Whether one of `count` numbers, one after the other, is infinite or, unless `nan`, NaN. step: of 256 bytes."""
+    bad, whole = 0, count // step * step
+    for k in range(0, whole, step):
+        bad |= beyond(x, k, nan, dtype)
+    for k in range(whole, count):
+        value = load(x, k, dtype)
+        rest = value - value  # 0, but NaN for infinities and NaN
+        bad |= (rest != rest) & ((value == value) | (not nan))
+    return bad
+
+
 @cache
 def finite(dtype: str, nan: bool, step: int) -> Kernel:
     """Parameters: columns, their places. nan: whether NaN passes. step: the numbers in 256 bytes."""
@@ -45,14 +58,7 @@ def finite(dtype: str, nan: bool, step: int) -> Kernel:
     def kernel(p: int, first: int, rows: int) -> int:
         bad = 0
         for c in range(load(p, 0, "int64")):
-            x = load(p, 1 + c, "int64")
-            whole = rows // step * step
-            for r in range(0, whole, step):
-                bad |= beyond(x, r, nan, dtype)
-            for r in range(whole, rows):
-                value = load(x, r, dtype)
-                rest = value - value  # 0, but NaN for infinities and NaN
-                bad |= (rest != rest) & ((value == value) | (not nan))
+            bad |= refused(load(p, 1 + c, "int64"), rows, nan, step, dtype)
         return 1 if bad != 0 else 0
 
     return Kernel(kernel)

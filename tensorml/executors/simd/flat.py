@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.simd.addresses import load, store
-from tensorml.executors.simd.checks import always_finite, beyond
+from tensorml.executors.simd.checks import always_finite, refused
 from tensorml.executors.simd.elementwise import combine
 from tensorml.executors.simd.functions import REDUCED, SERIES, SIMPLE, function, series
 from tensorml.executors.simd.kernel import Kernel
@@ -156,15 +156,8 @@ def finite(dtype: str, nan: bool, step: int) -> Kernel:
     """Parameters: the word of x's address; columns. nan: whether NaN passes. step: the numbers in 256 bytes."""
 
     def kernel(p: int, first: int, rows: int) -> int:
-        x, count, bad = load(load(p, 0, "int64"), 0, "int64"), rows * load(p, 1, "int64"), 0
-        whole = count // step * step
-        for k in range(0, whole, step):
-            bad |= beyond(x, k, nan, dtype)
-        for k in range(whole, count):
-            value = load(x, k, dtype)
-            rest = value - value  # 0, but NaN for infinities and NaN
-            bad |= (rest != rest) & ((value == value) | (not nan))
-        return 1 if bad != 0 else 0
+        x, count = load(load(p, 0, "int64"), 0, "int64"), rows * load(p, 1, "int64")
+        return 1 if refused(x, count, nan, step, dtype) != 0 else 0
 
     return Kernel(kernel)
 
