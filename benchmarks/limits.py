@@ -3,8 +3,8 @@ minutes, and what walkers take when an ensemble is too large: `python -m benchma
 
 Each result is kept in a file as soon as it is there; a second run measures only what is missing, and writes the table
 and the picture of docs/circuits.md. Seconds are processor time of Yosys, so that others on the machine do not matter.
-The models are XGBoost's, fitted to noise: all their trees are full, but beyond some hundred trees leaves become so
-small that most are nothing in fixed point. Forests would grow on.
+The models are XGBoost's random forests, fitted to noise: all trees are full, and all weigh alike. (Trees that are
+boosted have smaller and smaller leaves, most of which are nothing in fixed point: these are no limit.)
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ MINUTES = 10.0
 WAIT = 6.0  # how many times as long as that the tool may take by the clock
 UNLIMITED = Limit(10**9, 10**9)
 TREES, DEPTHS, FEATURES = (10, 30, 100, 300, 1000), (2, 3, 4, 5, 6, 7, 8), (8, 16, 32, 64, 128, 256, 512)
-LARGEST_OF = (3, 4, 6, 8)  # depths
+LARGEST_OF = (4, 6, 8)  # depths
+TRIES = 6  # to find a largest one
 BUDGETS = (500, 2_000, 8_000)  # LUTs of the 7 series, for walkers
 
 
@@ -86,7 +87,7 @@ class Measured:
 
 
 def core_of(shape: Shape, family: str) -> Core:
-    """The circuit of an XGBoost regressor that was fitted to noise."""
+    """The circuit of a forest that was fitted to noise."""
     executor = FpgaExecutor(fixed=FixedPoint(bits=LEAF_BITS), area=UNLIMITED, walkers=0)
     if shape.budget is not None:
         executor = replace(executor, area=Limit(shape.budget, 0, family=family), walkers=None)
@@ -100,7 +101,7 @@ def graph_of(shape: Shape) -> Graph:
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(ROWS, shape.features)).astype(np.float32)
-    model = xgb.XGBRegressor(n_estimators=shape.trees, max_depth=shape.depth, n_jobs=1, random_state=0)
+    model = xgb.XGBRFRegressor(n_estimators=shape.trees, max_depth=shape.depth, n_jobs=1, random_state=0)
     model.fit(x, rng.normal(size=ROWS))
     return tensorml.convert(model, executor="reference").graph.select("predict")
 
@@ -179,23 +180,31 @@ def growth() -> dict[str, list[Shape]]:
 
 
 def largest(results: Results, depth: int, family: str) -> None:
-    """More and more trees of a depth, until Yosys takes about as long as it may: aimed at by the last two results."""
-    trees, done = 2 * max(1, 2 ** (7 - depth)), []
+    """More and more trees of a depth, until Yosys takes about as long as it may: aimed at by what is known."""
     limit = 60 * results.minutes
-    while len(done) < 8:
-        found = results.take(Shape(trees, depth), family)
-        done.append(found)
-        if found.failure or found.seconds > 0.8 * limit:
+    results.take(Shape(4 * max(1, 2 ** (7 - depth)), depth), family)
+    for _ in range(TRIES):
+        found = of_depth(results, depth, family)
+        if any(0.8 * limit <= m.seconds <= limit and not m.failure for m in found):
             return
-        trees = next_trees(done, 0.9 * limit)
+        results.take(Shape(next_trees(found, 0.9 * limit), depth), family)
 
 
-def next_trees(done: Sequence[Measured], aim: float) -> int:
-    """How many trees would take so many seconds, rounded down to two digits; no more than three times as many."""
-    last, power = done[-1], 1.3
-    if len(done) > 1:
-        grown = math.log(last.shape.trees / done[-2].shape.trees)
-        power = max(1.0, math.log(last.seconds / done[-2].seconds) / grown)
+def of_depth(results: Results, depth: int, family: str) -> list[Measured]:
+    """All forests of a depth on the usual number of features, by their trees."""
+    found = (m for m in results.found if m.shape == Shape(m.shape.trees, depth) and m.family == family)
+    return sorted(found, key=lambda m: m.shape.trees)
+
+
+def next_trees(found: Sequence[Measured], aim: float) -> int:
+    """How many trees would take so many seconds, rounded down to two digits; no more than three times what is known."""
+    below = [m for m in found if m.seconds < aim and not m.failure]
+    above = [m for m in found if m not in below]
+    last, power = below[-1], 1.15  # seconds grow a little faster than trees
+    pair = (below[-1], above[0]) if above else tuple(below[-2:])
+    if len(pair) == 2:
+        grown = math.log(pair[1].shape.trees / pair[0].shape.trees)
+        power = max(1.0, math.log(pair[1].seconds / pair[0].seconds) / grown)
     wanted = min(last.shape.trees * (aim / last.seconds) ** (1 / power), 3 * last.shape.trees)
     digits = 10 ** max(0, int(math.log10(wanted)) - 1)
     return max(int(wanted) // digits * digits, last.shape.trees + digits)
@@ -205,7 +214,7 @@ def shown_largest(results: Results) -> list[list[str]]:
     """For each depth the largest within the limit, and what was too large."""
     rows = []
     for depth in LARGEST_OF:
-        found = [m for m in results.found if m.shape == Shape(m.shape.trees, depth) and m.family == "xc7"]
+        found = of_depth(results, depth, "xc7")
         ready = [m for m in found if m.luts is not None and m.seconds <= 60 * results.minutes]
         if not ready:
             continue
