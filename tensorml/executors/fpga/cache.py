@@ -28,14 +28,31 @@ def cache_folder() -> Path:
 def kept(name: str, build: Callable[[Path], Path]) -> Path:
     """The file of this name in the cache. If there is none, it is built in a folder of its own, then moved in one step.
 
-    Two processes may build it at once, and one may die: a file in the cache is always complete.
+    Two processes may build it at once, and one may die: a file in the cache is complete. Its size is in its name, so
+    that one which was cut short later (a full disk, a copy) is made anew: to load half a library ends the process.
     """
     path = cache_folder() / name
-    if path.exists():
-        return path
+    there = whole(path)
+    if there is not None:
+        return there
     with building(path) as folder:
-        os.replace(build(folder), path)
-    return path
+        made = build(folder)
+        on_disk(made)
+        there = path.with_name(f"{path.stem}-{made.stat().st_size}{path.suffix}")
+        os.replace(made, there)
+    return there
+
+
+def whole(path: Path) -> Path | None:
+    """A file of the cache that has the size in its name; None if there is none. path: without the size."""
+    found = path.parent.glob(f"{path.stem}-*{path.suffix}")
+    return next((p for p in found if p.stem == f"{path.stem}-{p.stat().st_size}"), None)
+
+
+def on_disk(path: Path) -> None:
+    """Wait until a file is on the disk: after a power cut its name could be there without what it holds."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

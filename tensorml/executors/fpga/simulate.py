@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ class Simulator:
 
     def __init__(self, circuit: Circuit):
         self.circuit = circuit
-        self._library = ctypes.CDLL(str(library(circuit)))
+        self._library = loaded(circuit)
         self._run = self._library.run_rows
         word, words = ctypes.c_int64, ctypes.c_void_p
         self._run.argtypes = [word, words, word, words, word, word, word, words]
@@ -204,6 +205,24 @@ def unpack_columns(words: np.ndarray, fields: Sequence[Field]) -> np.ndarray:
             if field.width == 64 and (columns[i] < 0).any():
                 raise CircuitError(f"a value of the unsigned field '{field.name}' is too large for int64")
     return columns
+
+
+def loaded(circuit: Circuit) -> ctypes.CDLL:
+    """The library of a circuit. One that was damaged in the cache is built again."""
+    path = library(circuit)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+    path = library(circuit)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CircuitError(
+            f"the simulation cannot be loaded: {error}. If programs are not allowed to run from {path.parent}, set "
+            "TENSORML_CACHE to another folder"
+        ) from error
 
 
 def library(circuit: Circuit) -> Path:

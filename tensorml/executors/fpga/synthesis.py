@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorml.errors import CircuitError, MissingDependencyError
-from tensorml.executors.fpga.cache import building, cache_folder
+from tensorml.executors.fpga.cache import building, cache_folder, on_disk
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.progress import StageOf, Watch, run_watched
 from tensorml.executors.fpga.tools import Tool, require
@@ -318,15 +318,17 @@ def key(*made_by: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of the cache holds; None if there is none."""
+    """What a file of the cache holds; None if there is none, or a damaged one, which is then made again."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def write_json(folder: Path, path: Path, value: object) -> None:
     """Write a file of the cache in one step, from a folder on the same disk: it is whole, or it is not there."""
     part = folder / path.name
     part.write_text(json.dumps(value))
+    on_disk(part)
     os.replace(part, path)

@@ -101,6 +101,31 @@ def test_two_builds_at_once_leave_one_library_and_nothing_else(tmp_path, monkeyp
     assert names == [circuit.digest, "verilated", "verilated_threads"]
 
 
+@pytest.mark.parametrize("damage", ["nothing is left", "half is left", "another file of that size"])
+def test_a_library_that_was_damaged_in_the_cache_is_built_again(damage, tmp_path, monkeypatch):
+    case = slow()
+    Simulator(case.circuit)
+    shutil.copytree(cache_folder(), tmp_path / "fpga")
+    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path))
+    path = simulate.library(case.circuit)
+    whole = path.read_bytes()
+    left = {"nothing is left": b"", "half is left": whole[: len(whole) // 2]}
+    path.write_bytes(left.get(damage, bytes(len(whole))))
+    for _ in range(2):
+        x = random_rows(case.circuit.inputs, 5)
+        np.testing.assert_array_equal(Simulator(case.circuit).run(x), case.expected(x))
+    assert simulate.library(case.circuit).read_bytes() != left.get(damage, bytes(len(whole)))
+
+
+def test_a_library_that_cannot_be_loaded_is_one_error_that_says_what_to_set(monkeypatch):
+    def refused(_: str) -> None:
+        raise OSError("failed to map segment from shared object")
+
+    monkeypatch.setattr(simulate.ctypes, "CDLL", refused)
+    with pytest.raises(CircuitError, match=r"cannot be loaded: failed to map .* set TENSORML_CACHE to another folder"):
+        Simulator(adder().circuit)
+
+
 def test_a_build_that_fails_leaves_nothing():
     broken = Circuit(
         "broken",

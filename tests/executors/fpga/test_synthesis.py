@@ -12,7 +12,7 @@ import pytest
 from tensorml.errors import CircuitError, MissingDependencyError
 from tensorml.executors.fpga import progress, synthesis, tools
 from tensorml.executors.fpga.progress import run_watched
-from tensorml.executors.fpga.synthesis import FAMILIES, area, place, synthesize, wrapper
+from tensorml.executors.fpga.synthesis import FAMILIES, area, place, read_json, synthesize, wrapper, write_json
 from tensorml.executors.fpga.tools import Tool
 from tests.executors.fpga.circuits import adder, pipeline
 
@@ -164,6 +164,15 @@ def test_what_nextpnr_reports_is_read_from_its_file():
     assert found.utilisation == {"TRELLIS_FF": (12, 83640)}
     with pytest.raises(CircuitError, match="0 clocks"):
         synthesis.timing({"fmax": {}, "utilization": {}}, Path("none.bit"))
+
+
+@pytest.mark.parametrize("text", ["", '{"LUT4": 1', "[]"])
+def test_a_damaged_file_of_the_cache_is_made_again(text, tmp_path):
+    path = tmp_path / "cells.json"
+    path.write_text(text)
+    assert read_json(path) is None
+    write_json(tmp_path, path, {"LUT4": 1})
+    assert read_json(path) == {"LUT4": 1}
 
 
 def test_missing_tools_are_one_error_with_the_pip_line(monkeypatch):

@@ -63,9 +63,9 @@ def test_a_cache_that_cannot_be_written_is_one_error_that_says_what_to_set(
 def test_what_is_in_a_cache_that_cannot_be_written_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORML_CACHE", str(tmp_path))
     (tmp_path / "fpga").mkdir()
-    (tmp_path / "fpga" / "there").touch()
+    (tmp_path / "fpga" / "there-0").touch()
     monkeypatch.setattr(Path, "mkdir", partial(_refused))
-    assert kept("there", lambda folder: folder) == tmp_path / "fpga" / "there"
+    assert kept("there", lambda folder: folder) == tmp_path / "fpga" / "there-0"
 
 
 def _refused(*_: object, **__: object) -> None:
