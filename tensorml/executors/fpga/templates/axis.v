@@ -10,7 +10,9 @@ module ${name}_axis (
     input  wire aclk,
     input  wire aresetn,
     // Rows: ${in_width} bits in ${in_bytes} bytes.
+    /* verilator lint_off UNUSEDSIGNAL */
     input  wire [${in_high}:0] s_axis_tdata,
+    /* verilator lint_on UNUSEDSIGNAL */
     input  wire s_axis_tvalid,
     output wire s_axis_tready,
     input  wire s_axis_tlast,

@@ -5,10 +5,12 @@ SIM=icarus, questa, ... takes another simulator than Verilator.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,11 +46,20 @@ def use_package() -> None:
     os.environ["MAKEFLAGS"] = f" -- {' '.join(given)}"
 
 
+def build_folder(part: str) -> Path:
+    """Where it is built: in the project, or where the path has no spaces, which Verilator's makefiles do not take."""
+    folder = PROJECT / "build" / part
+    if not any(character.isspace() for character in str(folder)):
+        return folder
+    number = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"tensorml-{number}"
+
+
 def run(part: str) -> int:
     """The number of tests that failed, in a build of the circuit or of its wrapper."""
     name = json.loads((PROJECT / "tensorml.json").read_text())["name"]
     modules = [name] if part == "core" else [name, f"{name}_axis"]
-    top, folder = modules[-1], PROJECT / "build" / part
+    top, folder = modules[-1], build_folder(part)
     simulator = os.environ.get("SIM", "verilator")
     if simulator == "verilator":
         use_package()
