@@ -149,8 +149,8 @@ def meanings(op: Op, columns: Columns) -> list[str]:
         match op:
             case ops.Rank():
                 names, counts = places(op.x, columns), np.diff(op.offsets)
-                pairs = zip(counts, op.source, strict=True)
-                return [f"how many of {n} thresholds {names[c]} has reached" for n, c in pairs]
+                each = zip(counts, op.source, op.nan, strict=True)
+                return [reached(int(n), names[c], int(nan)) for n, c, nan in each]
             case ops.Lookup():
                 names = places(op.x, columns)
                 return [f"the code of the category in {names[c]}" for c in op.source]
@@ -159,6 +159,12 @@ def meanings(op: Op, columns: Columns) -> list[str]:
         return op.operands[0] if isinstance(op, PASSING) else [f"integer {i}" for i in range(op.columns)]
 
     return by_column(op, said)
+
+
+def reached(count: int, name: str, nan: int) -> str:
+    """What a code says of a column with so many thresholds. nan: the code of NaN, which may be one of its own."""
+    noun = "threshold" if count == 1 else "thresholds"
+    return f"how many of {count} {noun} {name} has reached" + (f"; {nan} if it is NaN" if nan > count else "")
 
 
 def places(op: Op, columns: Columns = NO_NAMES) -> list[str]:

@@ -177,8 +177,14 @@ def wrapper_sizes(circuit: Circuit) -> dict[str, Any]:
         "out_width": circuit.out_width,
         "in_bytes": in_bytes,
         "out_bytes": out_bytes,
-        "in_bytes_text": f"{in_bytes} byte{'s' if in_bytes > 1 else ''}",
-        "out_bytes_text": f"{out_bytes} byte{'s' if out_bytes > 1 else ''}",
+        "in_bytes_text": counted(in_bytes, "byte"),
+        "out_bytes_text": counted(out_bytes, "byte"),
+        "in_bits_text": counted(circuit.in_width, "bit"),
+        "out_bits_text": counted(circuit.out_width, "bit"),
+        "inputs_text": counted(len(circuit.inputs), "integer"),
+        "outputs_text": counted(len(circuit.outputs), "integer"),
+        "latency_text": counted(circuit.latency, "cycle"),
+        "edges_text": counted(circuit.latency, "edge"),
         "in_high": 8 * in_bytes - 1,
         "out_high": 8 * out_bytes - 1,
         "in_row_high": circuit.in_width - 1,
@@ -190,6 +196,11 @@ def wrapper_sizes(circuit: Circuit) -> dict[str, Any]:
         "count_bits": index_bits + 1,
         "result": f"{{{padding}'d0, {read}}}" if padding else read,
     }
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something, in words."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def hexadecimal(rows: np.ndarray, fields: Sequence[Field]) -> str:

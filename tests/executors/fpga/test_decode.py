@@ -239,7 +239,7 @@ def test_columns_of_a_frame_are_called_by_their_names(tmp_path: Path) -> None:
     for line in ("x_float64[0]: column 0, 'a* /b'", "x_float64[2]: column 3, 'd'", "x_float32[0]: column 2, 'é'"):
         assert f" * {line}" in text
     readme = (tmp_path / "p" / "README.md").read_text()
-    assert "thresholds column 1, 'x\\|y' has reached |" in readme
+    assert "thresholds column 1, 'x\\|y' has reached" in readme
 
 
 def test_outputs_of_other_trees_have_another_circuit() -> None:

@@ -22,7 +22,7 @@ from tensorml import ops
 from tensorml.cli import main
 from tensorml.errors import ArtifactError, MissingDependencyError
 from tensorml.executors.fpga import tools
-from tensorml.executors.fpga.handover import golden_rows, input_formats
+from tensorml.executors.fpga.handover import golden_rows, input_formats, reached
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.report import Report
 from tensorml.executors.fpga.synthesis import FAMILIES, cells_path, placed_path
@@ -144,7 +144,7 @@ def test_save_writes_the_project_into_a_folder(tmp_path: Path, where: str) -> No
         "The core of `predict` of a xgboost.sklearn.XGBClassifier (xgboost ",
         "These areas are estimates: no tool has run.",
         "`core_encode(row, x)` in `include/core_encode.h` makes a row of the values that the model reads",
-        " thresholds column 0 has reached |",
+        " thresholds column 0 has reached",
         "| `include/core_encode.h` | in C, how values become rows |",
     ):
         assert words in readme
@@ -184,19 +184,25 @@ def test_the_facts_of_a_fixed_point_row_are_its_steps(tmp_path: Path) -> None:
 def test_the_facts_say_which_column_a_field_is_of() -> None:
     forest = XGBClassifier(n_estimators=2, max_depth=2, n_jobs=1).fit(X[:, [3, 0]], TWO)
     core = core_of(tensorml.convert(forest, X[:, :2], executor="fpga"), "predict")
-    counts = np.diff(next(op for op in core.split.before.order if isinstance(op, ops.Rank)).offsets)
+    rank = next(op for op in core.split.before.order if isinstance(op, ops.Rank))
     found = [form.meaning for form in input_formats(core)]
-    assert found == [f"how many of {n} thresholds column {i} has reached" for i, n in enumerate(counts)]
+    counts = [(int(n), int(nan)) for n, nan in zip(np.diff(rank.offsets), rank.nan, strict=True)]
+    assert found == [reached(n, f"column {i}", nan) for i, (n, nan) in enumerate(counts)]
     raw = FpgaExecutor(encoder="circuit")
     found = [form.meaning for form in input_formats(core_of(tensorml.convert(forest, executor=raw), "predict"))]
     assert found == [f"column {i}: the bits of a float32" for i in range(2)]
+
+
+def test_what_a_code_says_names_a_code_that_only_nan_has() -> None:
+    assert reached(1, "column 3", 1) == "how many of 1 threshold column 3 has reached"
+    assert reached(2, "column 3", 3) == "how many of 2 thresholds column 3 has reached; 3 if it is NaN"
 
 
 def test_columns_of_a_frame_are_named_by_the_inputs_of_their_types() -> None:
     frame = pd.DataFrame({"a": X[:, 0].astype(np.float32), "b": X[:, 1], "c": np.arange(200) % 7})
     tree = DecisionTreeRegressor(max_depth=4, random_state=0).fit(frame, X[:, 0] + X[:, 1] + frame["c"])
     core = core_of(tensorml.convert(tree, frame, executor="fpga"), "predict")
-    found = dict.fromkeys(form.meaning.split()[-3] for form in input_formats(core))
+    found = dict.fromkeys(form.meaning.split()[5] for form in input_formats(core))
     assert list(found) == ["x_float32[0]", "x_float64[0]", "x_int64[0]"]
 
 

@@ -269,6 +269,7 @@ def test_the_readme_has_the_interface_the_formats_and_the_figures(tmp_path):
     for words in (
         "It adds.",
         "| latency | 2 cycles from a row to its result (with AXI-Stream: 4) |",
+        "| a row | 15 bits: 3 integers |",
         "| throughput | a row each cycle |",
         "| ECP5 | 123 |",
         "* It is fast.",
