@@ -75,7 +75,7 @@ def convert(
 
     schema = starting_schema(model, description, X)
     graph = specialize(schema)
-    program = program.calibrated(X, made_by_host(graph))
+    program = program.calibrated(X, schema, made_by_host(graph))
     require_rules(model, numeric(graph), program)
     program = program.prepared(numeric(graph))
     description = replace(description, options=options_by_method(own, graph))

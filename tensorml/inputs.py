@@ -212,7 +212,7 @@ def _read_pandas(x: Any) -> Batch:
     columns = [_pandas_column(x.iloc[:, i], dtype) for i, dtype in enumerate(dtypes)]
     nullable = tuple(i for i, dtype in enumerate(dtypes) if not isinstance(dtype, np.dtype) and _numeric(columns[i]))
     schema = Schema(_dtypes(columns), names, container=PANDAS, nullable=nullable, categorical=_categorical(columns))
-    return Batch(schema, _grouped(schema, columns), len(x), PANDAS, x.index)
+    return Batch(schema, grouped(schema, columns), len(x), PANDAS, x.index)
 
 
 def _numeric(column: np.ndarray | CategoryColumn) -> bool:
@@ -254,7 +254,7 @@ def _read_frame(x: Any, library: str) -> Batch:
     frame: Any = nw.from_native(x, eager_only=True)
     columns = [_column(frame[name]) for name in frame.columns]
     schema = Schema(_dtypes(columns), _names(frame.columns), container=library, categorical=_categorical(columns))
-    return Batch(schema, _grouped(schema, columns), len(frame), library)
+    return Batch(schema, grouped(schema, columns), len(frame), library)
 
 
 def _column(series: Any) -> np.ndarray | CategoryColumn:
@@ -270,7 +270,7 @@ def _column(series: Any) -> np.ndarray | CategoryColumn:
     return _real(array) if array.dtype.kind in KINDS else np.array([*series.to_list(), None], OBJECT)[:-1]
 
 
-def _grouped(schema: Schema, columns: Sequence[np.ndarray | CategoryColumn]) -> dict[str, Any]:
+def grouped(schema: Schema, columns: Sequence[np.ndarray | CategoryColumn]) -> dict[str, Any]:
     """The columns as the graph's inputs."""
     return {name: _stacked([columns[i] for i in members]) for name, (_, members) in schema.groups().items()}
 

@@ -238,6 +238,7 @@ class GraphPrograms(Programs):
         self.specialize = specialize
         self._programs: dict[tuple[Schema, tuple[str, ...]], Run] = {}
         self._decodings: dict[Schema, Mapping[str, Decoding]] = {}
+        self._executors: dict[Schema, Executor] = {}
         self._lock = threading.RLock()
 
     def graph(self, schema: Schema | None = None) -> Graph:
@@ -258,6 +259,7 @@ class GraphPrograms(Programs):
         for schema in with_options[:-KEPT_OPTIONS]:
             del self.graphs[schema]
             self._decodings.pop(schema, None)
+            self._executors.pop(schema, None)
             self._programs = {key: run for key, run in self._programs.items() if key[0] != schema}
 
     def _specialized(self, schema: Schema) -> Graph:
@@ -282,13 +284,22 @@ class GraphPrograms(Programs):
         program = self._programs.get(key)
         if program is None:
             with self._lock:
-                program = self._programs.get(key) or self._compiled(self.graph(schema).select(*names))
+                program = self._programs.get(key) or self._compiled(schema, names)
                 self._programs[key] = program
         return program
 
-    def _compiled(self, graph: Graph) -> Run:
-        program, columns = self.executor.compile(numeric(graph)), host_columns(graph)
+    def _compiled(self, schema: Schema, names: tuple[str, ...]) -> Run:
+        graph = self.graph(schema).select(*names)
+        program, columns = self._executor(schema).compile(numeric(graph)), host_columns(graph)
         return Hosted(program, columns) if columns else program
+
+    def _executor(self, schema: Schema) -> Executor:
+        """What runs the graph of a kind of input: the executor, which may choose something by that."""
+        if schema not in self._executors:
+            graph = self.graph(schema)
+            chosen = self.executor.adapted(schema, made_by_host(graph))
+            self._executors[schema] = chosen if chosen is self.executor else chosen.prepared(numeric(graph))
+        return self._executors[schema]
 
 
 def unknown_kind(known: Mapping[Schema, Any], schema: Schema) -> InputError:

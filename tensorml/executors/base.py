@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from tensorml.errors import MissingDependencyError, UnsupportedOperatorError
+from tensorml.frames import Schema
 from tensorml.graph import Const, Graph, Input, Op
 from tensorml.plan import DEFAULT_BUDGET, tile_rows
 
@@ -135,11 +136,16 @@ class Executor(ABC):
             return None
         return f"the executor '{self.name}' has no rule for {type(lacking).__name__}", "Choose another executor"
 
-    def calibrated(self, X: Any, columns: Mapping[str, HostColumns]) -> Executor:
-        """The executor, with rows of the usual kind, if it chooses anything by them; None: there are none.
+    def calibrated(self, X: Any, kind: Schema, columns: Mapping[str, HostColumns]) -> Executor:
+        """The executor for a model and a kind of rows, if it chooses anything by these.
 
-        columns: what computes the inputs that host operators make, by name, from the other inputs' arrays.
+        X: rows of that kind; None: there are none. columns: what computes the inputs that host operators make, by name,
+        from the other inputs' arrays.
         """
+        return self
+
+    def adapted(self, kind: Schema, columns: Mapping[str, HostColumns]) -> Executor:
+        """The executor for another kind of rows of the same model. columns: as in `calibrated`."""
         return self
 
     def prepared(self, graph: Graph) -> Executor:

@@ -18,7 +18,7 @@ from tensorml.passes.rank_before_steps import first_of
 from tensorml.passes.steps import Place, Steps, follow
 
 CHECKS = (ops.Finite, ops.Within, ops.Require)
-Encoder = Literal["host", "circuit"] | Grid | tuple[Grid, ...]
+Encoder = Literal["host", "circuit"] | Grid | Mapping[str, Sequence[Grid]]  # of all columns, or of each input's
 Ranges = Callable[[Op], tuple[np.ndarray, np.ndarray]]  # the least and the largest value of each column of a float
 
 
@@ -125,12 +125,19 @@ class Entrances:
 
     def on_grid(self, start: Op, columns: Sequence[int]) -> Entrance:
         """In fixed point."""
-        grids = (self.encoder,) * start.columns if isinstance(self.encoder, Grid) else tuple(self.encoder)
-        if len(grids) != start.columns:
-            raise NotRaw(f"there are {len(grids)} grids for {start.columns} columns")
-        whole = OnGrid(narrow(start, columns), tuple(grids[c] for c in columns))  # pyright: ignore[reportArgumentType]
+        whole = OnGrid(narrow(start, columns), tuple(grids_of(self.encoder, start)[c] for c in columns))
         step = np.array([grid.step for grid in whole.grids])
         return Entrance(whole, Fixed(whole, *whole.ends, step, np.zeros(len(step))))
+
+
+def grids_of(encoder: Encoder, start: Op) -> Sequence[Grid]:
+    """What numbers the columns of an input are."""
+    if isinstance(encoder, Grid):
+        return (encoder,) * start.columns
+    found = encoder.get(start.name) if isinstance(encoder, Mapping) and isinstance(start, Input) else None
+    if found is None:
+        raise NotRaw(f"it is not known what fixed-point numbers {start} has")
+    return found
 
 
 def float_bits(start: Op, columns: Sequence[int]) -> Entrance:

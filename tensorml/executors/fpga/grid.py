@@ -128,20 +128,20 @@ class OnGrid(Op):
         return low, high
 
 
-def snapped(rows: Mapping[str, np.ndarray], grids: Grid | Sequence[Grid]) -> dict[str, np.ndarray] | None:
+def snapped(rows: Mapping[str, np.ndarray], grids: Grid | Mapping[str, Sequence[Grid]]) -> dict[str, np.ndarray] | None:
     """Rows of each input with numbers of the grid in the place of others, and without NaN; None if none are left."""
-    found = {name: x for name, x in rows.items() if x.dtype.kind == "f"}
-    whole = np.all([~np.isnan(x).any(axis=1) for x in found.values()], axis=0) if found else slice(None)
+    floats = [x for x in rows.values() if x.dtype.kind == "f"]
+    whole = np.all([~np.isnan(x).any(axis=1) for x in floats], axis=0) if floats else slice(None)
     rows = {name: x[whole] for name, x in rows.items()}
     if not all(len(x) for x in rows.values()):
         return None
-    for name in found:
-        x = rows[name]
-        each = (grids,) * x.shape[1] if isinstance(grids, Grid) else tuple(grids)
-        if len(each) == x.shape[1]:
+    found = dict(rows)
+    for name, x in rows.items():
+        each = (grids,) * x.shape[1] if isinstance(grids, Grid) else tuple(grids.get(name, ()))
+        if x.dtype.kind in "fiu" and each:
             grid = OnGrid(Const(x), each)
-            rows[name] = grid.numbers(np.clip(grid.nearest(x), *grid.ends)).astype(x.dtype)
-    return rows
+            found[name] = grid.numbers(np.clip(grid.nearest(x), *grid.ends)).astype(x.dtype)
+    return found
 
 
 class RankWhole(Op):

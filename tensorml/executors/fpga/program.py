@@ -16,9 +16,10 @@ from tensorml.errors import InputError, UnsupportedOperatorError
 from tensorml.executors.base import Executor, HostColumns, Program, Setting
 from tensorml.executors.fpga.accuracy import MOST, FixedPoint, Loss, NoRows, Rows, Values, fit, smallest
 from tensorml.executors.fpga.area import LARGEST, Limit, TooLarge, limit_of, require_room
+from tensorml.executors.fpga.calibration import arrays_of, by_input
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
-from tensorml.executors.fpga.entrances import Entrance, NotRaw
+from tensorml.executors.fpga.entrances import Encoder, Entrance, NotRaw
 from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
 from tensorml.executors.fpga.grid import Grid, OnGrid, snapped
 from tensorml.executors.fpga.lower import lower
@@ -28,8 +29,8 @@ from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.fpga.split import Split, computed
 from tensorml.executors.fpga.walkers import circuit as in_memory
 from tensorml.executors.reference import evaluate
+from tensorml.frames import Schema
 from tensorml.graph import Graph, Op
-from tensorml.inputs import read
 from tensorml.ops.fixed_point import NOT_A_NUMBER
 from tensorml.programs import Hosted
 
@@ -43,7 +44,8 @@ class FpgaExecutor(Executor):
     fixed: how numbers become integers. calibration: rows [N, F] to see the ranges of values from, and errors on;
     convert(model, X) passes X. Trees do without, since their nodes compare codes. encoder: who makes these: "host", and
     codes go into the circuit, or "circuit", and floats go in as they are where trees compare them; or a `Grid`, or one
-    for each column: then the columns are in fixed point, and go in as they come, whatever the model. area: the device
+    for each column, in their order or by their names: then the columns are in fixed point, and go in as they come,
+    whatever the model. area: the device
     that it has to fit, a name of `area.DEVICES`, or what it may take. walkers: None gives each tree a circuit of its
     own, a row a cycle, and keeps an ensemble in memory that does not fit otherwise, with as many walkers as do, which
     take many cycles a row; 0 never does that, another number always, with so many.
@@ -52,24 +54,39 @@ class FpgaExecutor(Executor):
     name: ClassVar[str] = "fpga"
     fixed: FixedPoint = field(default_factory=FixedPoint)
     calibration: Any = field(default=None, compare=False, repr=False)
-    encoder: Literal["host", "circuit"] | Grid | Sequence[Grid] = "host"
+    encoder: Literal["host", "circuit"] | Grid | Sequence[Grid] | Mapping[str, Grid] = "host"
     area: str | Limit = LARGEST
     walkers: int | None = None
+    usual: Any = field(default=None, compare=False, repr=False)  # rows that a model was converted with
+    kind: Schema | None = field(default=None, compare=False, repr=False)  # of the rows that graphs take
     made: Mapping[str, HostColumns] = field(default_factory=dict, compare=False, repr=False)  # of calibration rows
     bits: int | None = field(default=None, repr=False)  # those that all outputs of a model need: see `prepared`
     known: dict[Any, tuple[Split, Loss]] = field(init=False, default_factory=dict, compare=False, repr=False)
     wholes: dict[Op, Op] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("host", "circuit") and not isinstance(self.encoder, Grid):
-            if isinstance(self.encoder, str) or not all(isinstance(grid, Grid) for grid in self.encoder):
-                raise ValueError(f"encoder is 'host', 'circuit', or a Grid or several, not {self.encoder!r}")
-            object.__setattr__(self, "encoder", tuple(self.encoder))
+        object.__setattr__(self, "encoder", checked(self.encoder))
         limit_of(self.area)
 
-    def calibrated(self, X: Any, columns: Mapping[str, HostColumns]) -> FpgaExecutor:
-        """The executor, with these calibration rows unless it was given some, and what the host makes of them."""
-        return replace(self, calibration=X if self.calibration is None else self.calibration, made=columns)
+    def calibrated(self, X: Any, kind: Schema, columns: Mapping[str, HostColumns]) -> FpgaExecutor:
+        """The executor for a kind of rows, with these for calibration unless it was made with some."""
+        found = replace(self, usual=X, kind=kind, made=columns, bits=None)
+        by_input(found.encoder, kind, found.known_rows)
+        return found
+
+    def adapted(self, kind: Schema, columns: Mapping[str, HostColumns]) -> FpgaExecutor:
+        """The executor for another kind of rows, calibrated by the same ones."""
+        return self if kind == self.kind else self.calibrated(self.usual, kind, columns)
+
+    @property
+    def known_rows(self) -> Any:
+        """The calibration rows, of whatever kind; None if there are none."""
+        return self.usual if self.calibration is None else self.calibration
+
+    @property
+    def entering(self) -> Encoder:
+        """Who encodes, or the grids of each input's columns."""
+        return by_input(self.encoder, self.kind, self.known_rows)
 
     def supports(self, op: type[Op]) -> bool:
         """Whether a circuit computes it. The host computes the others: see `refusal`."""
@@ -99,7 +116,7 @@ class FpgaExecutor(Executor):
             return self
         outputs, seen = [graph.select(name) for name in graph.outputs], Values()
         outputs = [output for output in outputs if self.reason(output, seen) is None]
-        fewest = max(self.fitted(output)[0].bits for output in outputs)
+        fewest = max((self.fitted(output)[0].bits for output in outputs), default=MOST + 1)
         shared = (self._with(bits) for bits in range(fewest, MOST + 1))
         found = (one for one in shared if not any(one.reason(output, seen) for output in outputs))
         return next(found, self)
@@ -116,7 +133,9 @@ class FpgaExecutor(Executor):
         try:
             found, lost = self.fitted(graph)
         except DoesNotFit as reason:
-            raise UnsupportedOperatorError(f"the executor 'fpga' has no circuit for this: {reason}") from reason
+            raise UnsupportedOperatorError(
+                f"the executor 'fpga' has no circuit for this: {reason}. {advice(reason)}."
+            ) from reason
         core = Core(found, lost, self.fixed, self.layout(found))
         return CircuitProgram(tuple(graph.inputs), core.run, TILE, core=core)
 
@@ -141,7 +160,7 @@ class FpgaExecutor(Executor):
         key = tuple(graph.outputs.items()), self.bits
         if key not in self.known:
             whole, rows = self.whole(graph), self.rows(graph)
-            encoder: Any = self.encoder
+            encoder = self.entering
             self.layout(smallest(whole, self.fixed, rows, encoder))
             found = fit(whole, self.fixed, rows, self.bits, lambda split: not self.has_layout(split), encoder, seen)
             self.layout(found[0])
@@ -181,15 +200,25 @@ class FpgaExecutor(Executor):
 
     def rows(self, graph: Graph) -> Rows | None:
         """The calibration rows as inputs of the graph, on their grid if there is one; None without any."""
-        if self.calibration is None:
+        if self.known_rows is None:
             return None
-        arrays = read(self.calibration, objects=True).arrays
-        made = ((name, self.made[name](arrays)) for name in graph.inputs if name in self.made)
-        arrays = {**arrays, **{name: value for name, value in made if value is not None}}
+        arrays = arrays_of(self.known_rows, self.kind, self.made)
         if any(name not in arrays or not len(arrays[name]) for name in graph.inputs):
             return None
         found = {name: np.asarray(arrays[name]).astype(op.dtype) for name, op in graph.inputs.items()}
-        return found if isinstance(self.encoder, str) else snapped(found, self.encoder)
+        encoder = self.entering
+        return found if isinstance(encoder, str) else snapped(found, encoder)
+
+
+def checked(encoder: Any) -> Any:
+    """The option as it is kept. Raises ValueError for anything else."""
+    if isinstance(encoder, Grid) or (isinstance(encoder, str) and encoder in ("host", "circuit")):
+        return encoder
+    if isinstance(encoder, Mapping) and all(isinstance(grid, Grid) for grid in encoder.values()):
+        return dict(encoder)
+    if isinstance(encoder, Sequence) and all(isinstance(grid, Grid) for grid in encoder):
+        return tuple(encoder)
+    raise ValueError(f"encoder is 'host', 'circuit', or a Grid or several, not {encoder!r}")
 
 
 @dataclass(frozen=True)

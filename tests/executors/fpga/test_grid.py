@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMRegressor
 from sklearn.base import is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, VotingRegressor
 from sklearn.impute import SimpleImputer
@@ -230,8 +232,54 @@ def test_a_frame_of_several_dtypes_takes_one_grid_for_all() -> None:
     np.testing.assert_allclose(model.predict(rows), source.predict(rows), atol=1e-5)
     found = [form.meaning.partition("[")[0] for form in input_formats(core_of(model, "predict"))]
     assert sorted(found) == ["x_float32", "x_float64", "x_int64"]
-    with pytest.raises(UnsupportedModelError, match="there are 3 grids for 1 columns"):
-        converted(source, [GRID] * 3, frame)
+
+
+def test_columns_of_several_dtypes_have_grids_by_their_places_or_names() -> None:
+    frame = pd.DataFrame({"a": snap(X[:, 0]).astype(np.float32), "b": snap(X[:, 1]), "c": np.arange(200) % 7})
+    source = DecisionTreeRegressor(max_depth=4, random_state=0).fit(frame, X[:, 0] + X[:, 1] + frame["c"])
+    grids = {"c": Grid(3, signed=False), "a": Grid(14, 4), "b": GRID}
+    widths = []
+    for grid in (grids, [grids[name] for name in "abc"]):
+        model = converted(source, grid, frame, fixed=FixedPoint(bits=24))
+        np.testing.assert_allclose(model.predict(frame), source.predict(frame), atol=1e-5)
+        core = core_of(model, "predict")
+        widths.append({f.meaning: w.width for f, w in zip(input_formats(core), core.circuit.inputs, strict=True)})
+    assert widths[0] == widths[1]
+    assert sorted(widths[0].values()) == [3, 13, 14]
+    with pytest.raises(InputError, match=r"7\.0 is not one of ap_ufixed<3, 3>|8\.0 is not one of ap_ufixed<3, 3>"):
+        converted(source, grids, frame).predict(frame.assign(c=8))
+
+
+def test_grids_go_with_the_names_of_the_columns_wherever_these_are() -> None:
+    names = ["a", "b", "c", "d"]
+    frame = pd.DataFrame(snap(X), columns=names)
+    source = make_pipeline(ColumnTransformer([("all", StandardScaler(), names)]), TREE).fit(frame, NUMBER)
+    model = converted(source, {"a": GRID, "b": GRID, "c": Grid(20, 4), "d": GRID}, frame)
+    np.testing.assert_allclose(model.predict(frame), source.predict(frame), atol=0.01 * np.ptp(NUMBER))
+    np.testing.assert_array_equal(model.predict(frame[names[::-1]]), model.predict(frame))
+
+
+def test_arrays_have_the_grids_of_the_columns_of_the_frame() -> None:
+    frame = pd.DataFrame(snap(X), columns=["a", "b", "c", "d"])
+    source = TREE.fit(frame.to_numpy(), NUMBER)
+    model = converted(source, {"a": GRID, "b": Grid(10, 4), "c": GRID, "d": GRID}, frame)
+    with pytest.raises(InputError, match=r"100\.0 is not one of ap_fixed<10, 6>"):
+        model.predict(np.full((1, 4), 100.0))
+
+
+@pytest.mark.parametrize(
+    ("grids", "x", "words"),
+    [
+        ({"a": GRID}, "frame", "encoder: 'b', 'c', 'd' have no Grid. The columns of numbers are 'a', 'b', 'c', 'd'"),
+        (dict.fromkeys("abce", GRID), "frame", "there is no column of numbers 'e'; 'd' has no Grid. The columns"),
+        (dict.fromkeys("abcd", GRID), "array", "columns have no names here: pass a DataFrame as X, or a Grid for each"),
+        ({"a": 3}, "frame", "encoder is 'host', 'circuit', or a Grid or several, not {'a': 3}"),
+    ],
+)
+def test_names_that_do_not_suit_the_columns_are_refused(grids: Any, x: str, words: str) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        converted(TREE.fit(X, NUMBER), grids, frame if x == "frame" else X)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +305,7 @@ def test_what_would_enter_as_something_else_is_refused(source: Any, words: str) 
 
 
 def test_a_wrong_number_of_grids_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="there are 3 grids for 4 columns"):
+    with pytest.raises(ValueError, match="encoder: there are 3 grids for 4 columns"):
         converted(TREE.fit(X, NUMBER), [GRID] * 3)
 
 
