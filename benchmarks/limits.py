@@ -50,7 +50,7 @@ UNLIMITED = Limit(10**9, 10**9)
 TREES, DEPTHS, FEATURES = (10, 30, 100, 300, 1000), (2, 3, 4, 5, 6, 7, 8), (8, 16, 32, 64, 128, 256, 512)
 LARGEST_OF = (4, 6, 8)  # depths
 TRIES = 6  # to find a largest one
-BUDGETS = (500, 2_000, 8_000)  # LUTs of the 7 series, for walkers
+BUDGETS = (2_000, 4_000, 8_000)  # LUTs of the 7 series, for walkers
 
 
 @dataclass(frozen=True)
