@@ -49,6 +49,7 @@ WAIT = 6.0  # how many times as long as that the tool may take by the clock
 UNLIMITED = Limit(10**9, 10**9)
 TREES, DEPTHS, FEATURES = (10, 30, 100, 300, 1000), (2, 3, 4, 5, 6, 7, 8), (8, 16, 32, 64, 128, 256, 512)
 LARGEST_OF = (4, 6, 8)  # depths
+SHOWN = 150, 40_000  # LUTs on the axis of all panels: what is varied is compared
 TRIES = 6  # to find a largest one
 BUDGETS = (2_000, 4_000, 8_000)  # LUTs of the 7 series, for walkers
 
@@ -301,6 +302,7 @@ def draw(results: Results) -> None:
             label = f"{FAMILIES[family].title}, estimated"
             axes.plot(places, [m.estimate for m in found], "--", color=colour, linewidth=1, label=label)
         finished(axes, name, "LUTs", "linear" if name == "depth" else "log")
+        axes.set_ylim(SHOWN)
     for family, colour in zip(("xc7", "ecp5"), plots.OURS, strict=False):
         found = [m for m in results.found if m.family == family and m.luts and m.shape.budget is None]
         panels[-1].plot([m.luts for m in found], [m.seconds for m in found], ".", color=colour)
