@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorml.errors import MissingDependencyError, TensorMLError
+from tensorml.executors.fpga.shell import add_options, executor_of
 from tensorml.files import UntrustedPickleError, load_model, load_rows
 from tensorml.report import Table
 
@@ -75,6 +76,7 @@ def _add_convert(commands: Any) -> None:
     added.add_argument("--executor", default="auto", help="fpga: a circuit, OUT is its project (%(default)s)")
     added.add_argument("--fast", action="store_true", help="let passes reorder sums, within rounding")
     added.add_argument("--trust-pickle", action="store_true", help=TRUST)
+    add_options(added)
 
 
 def _add_verify(commands: Any) -> None:
@@ -102,10 +104,11 @@ def convert(options: argparse.Namespace) -> int:
     if options.out.suffix not in SUFFIXES and not circuit:
         ends = f"OUT ends in {' or '.join(SUFFIXES)}, not in {options.out.suffix or options.out.name!r}"
         raise ValueError(ends if options.out.suffix else f"{ends}; a folder is for --executor fpga")
+    executor = executor_of(options)
     model = load_model(options.model, trust_pickle=options.trust_pickle)
     rows = None if options.rows is None else load_rows(options.rows)
     precision = "fast" if options.fast else "source"
-    converted = convert_model(model, rows, executor=options.executor, precision=precision)
+    converted = convert_model(model, rows, executor=executor, precision=precision)
     converted.save(options.out)
     print(f"{options.out}: {converted.source.name} with {', '.join(converted.methods)}")
     if circuit:

@@ -21,7 +21,7 @@ from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.entrances import Encoder, Entrance, NotRaw
 from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
-from tensorml.executors.fpga.grid import Grid, OnGrid, snapped
+from tensorml.executors.fpga.grid import Grid, OnGrid, is_whole, snapped
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
 from tensorml.executors.fpga.room import most, require_walkers
@@ -67,6 +67,8 @@ class FpgaExecutor(Executor):
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoder", checked(self.encoder))
         limit_of(self.area)
+        if self.walkers is not None and not (is_whole(self.walkers) and self.walkers >= 0):
+            raise ValueError(f"walkers is a number of them or None, not {self.walkers!r}")
 
     def calibrated(self, X: Any, kind: Schema, columns: Mapping[str, HostColumns]) -> FpgaExecutor:
         """The executor for a kind of rows, with these for calibration unless it was made with some."""
