@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 MARKER = "tensorml.json"
 VERSION = 1
+PART = ".tensorml-"  # in the names of folders in which projects are written
+LEFT = 3600.0  # seconds after which such a folder is taken to be left over: writing takes a second
 BUILT = ("build", "__pycache__")  # folders that `make` and Python leave in a project
 AXIS_LATENCY = 2  # cycles beyond the circuit's: into the memory, and onto the port
 CLOCK = 50.0  # MHz, where no tool has said what is possible: what walkers reach with ports on pins all over the device
@@ -67,17 +72,28 @@ def write_project(
     """
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"no such directory: {folder.parent}")
+    remove_parts(folder)
     refuse_foreign(folder)
     formats = formats or ([Format()] * len(circuit.inputs), [Format()] * len(circuit.outputs))
     page = Page(circuit, formats, report, about, encoder or Encoder(), decoder or Decoder())
     files = contents(page, golden)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as part:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}{PART}", dir=folder.parent) as part:
         new, old = Path(part) / "new", Path(part) / "old"
         for name, text in files.items():
             path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
         exchange(new, folder, old)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writes of this folder that were killed have left; a project that was just moved away comes back."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}{PART}*"):
+        if time.time() - part.stat().st_mtime < LEFT:
+            continue
+        if (part / "old").exists() and not folder.exists():
+            os.rename(part / "old", folder)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def exchange(new: Path, folder: Path, old: Path) -> None:

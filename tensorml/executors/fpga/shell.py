@@ -98,5 +98,4 @@ def area_of(text: str) -> str | Limit:
     numbers = all(value.isdecimal() for value in counts.values())
     if not numbers or not {"luts", "dsps"} <= set(counts) <= set(COUNTS) or said.get("family", "xc7") not in FAMILIES:
         raise ValueError(f"--area {text}: a device, or luts=10000,dsps=0, with block_rams=20 and family=ecp5 if wanted")
-    family = {"family": said["family"]} if "family" in said else {}
-    return Limit(**{name: int(value) for name, value in counts.items()}, **family)
+    return Limit(**{name: int(value) for name, value in counts.items()}, family=said.get("family", Limit.family))

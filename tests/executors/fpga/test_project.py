@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -359,6 +361,31 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         written("slow", tmp_path / "q")
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_what_a_killed_write_left_is_removed_and_the_project_that_it_moved_is_back(tmp_path, monkeypatch):
+    def stopped(*_: Path) -> None:
+        raise OSError("killed")
+
+    folder = tmp_path / "p"
+    left_there = lambda **options: nullcontext(tempfile.mkdtemp(**options))
+    monkeypatch.setattr(project.tempfile, "TemporaryDirectory", left_there)
+    monkeypatch.setattr(project, "exchange", stopped)
+    with pytest.raises(OSError, match="killed"):
+        written("adder", folder)
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert [path.name for path in left.iterdir()] == ["new"]
+    foreign = tmp_path / ".p-mine"
+    foreign.mkdir()
+    written("slow", folder)
+    assert left.exists()  # it may be being written
+    os.rename(folder, left / "old")
+    (left / "old" / "mine").touch()
+    os.utime(left, (0, 0))
+    with pytest.raises(ArtifactError, match="added or edited since tensorml wrote it: mine"):
+        written("adder", folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".p-mine", "p"]
 
 
 def test_golden_rows_that_do_not_fit_are_refused(tmp_path):
