@@ -367,8 +367,10 @@ def test_what_a_killed_write_left_is_removed_and_the_project_that_it_moved_is_ba
     def stopped(*_: Path) -> None:
         raise OSError("killed")
 
+    def left_there(**options: str) -> nullcontext[str]:
+        return nullcontext(tempfile.mkdtemp(**options))
+
     folder = tmp_path / "p"
-    left_there = lambda **options: nullcontext(tempfile.mkdtemp(**options))
     monkeypatch.setattr(project.tempfile, "TemporaryDirectory", left_there)
     monkeypatch.setattr(project, "exchange", stopped)
     with pytest.raises(OSError, match="killed"):
