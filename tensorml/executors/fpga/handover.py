@@ -25,13 +25,12 @@ from tensorml.executors.fpga.report import Accuracy, Report, estimated, measured
 from tensorml.executors.fpga.room import area
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.stages import stages
-from tensorml.executors.fpga.synthesis import kept_area, kept_timing
+from tensorml.executors.fpga.synthesis import FAMILIES, kept_area, kept_timing
 from tensorml.graph import Input, Op
 from tensorml.passes.columns import by_column
 
 PASSING = (ops.Cast, *CHECKS)  # whose columns are those of their operand
 GOLDEN = 256  # rows of a test bench
-FAMILIES = ("ecp5", "xc7")  # whose figures are in a project
 
 Columns = Mapping[str, Sequence[str]]  # what the columns of each input are called
 NO_NAMES: Columns = {}
@@ -79,12 +78,14 @@ def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, sett
 
 
 def figures(core: Core) -> Report:
-    """What the tools have said of the circuit, if `report` has asked them before, else the estimate."""
-    if any(kept_area(core.circuit, family) is None for family in FAMILIES):
-        return report(core, fast=True)
-    found = report(core, families=FAMILIES, placed=kept_timing(core.circuit) is not None)
-    # The bitstream is in the cache of this machine, of which the project knows nothing.
-    return replace(found, timing=found.timing and replace(found.timing, bitstream=None))
+    """What the tools have said of the circuit, if `report` has asked them before, else the estimate.
+
+    Nothing of this machine is in it: how fast it simulates, where its cache is.
+    """
+    asked = [family for family in FAMILIES if kept_area(core.circuit, family) is not None]
+    found = report(core, families=asked, placed=False) if asked else report(core, fast=True)
+    timing = kept_timing(core.circuit)
+    return replace(found, timing=timing and replace(timing, bitstream=None), simulated=None, saturated=0)
 
 
 def served(core: Core, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[Split | str, Outcome]]:

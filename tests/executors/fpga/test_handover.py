@@ -331,6 +331,29 @@ def test_a_project_has_the_figures_of_the_tools_if_they_have_run(
     assert "-period 6.667 " in (tmp_path / "p" / "constraints" / "core.xdc").read_text()
 
 
+def test_figures_of_one_family_are_in_a_project_and_the_clock_beside_estimates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSORML_CACHE", str(tmp_path / "cache"))
+    model = trees()
+    circuit = core_of(model, "predict").circuit
+    (tmp_path / "cache" / "fpga").mkdir(parents=True)
+    clock = {"fmax": {"clk": {"achieved": 187.6}}, "utilization": {"TRELLIS_FF": {"used": 9, "available": 90}}}
+    placed_path(circuit).write_text(json.dumps(clock))
+    model.predict(X)
+    model.save(tmp_path / "p")
+    readme = (tmp_path / "p" / "README.md").read_text()
+    assert "These areas are estimates" in readme
+    assert "187.6 MHz" in readme
+    assert "Simulation:" not in readme  # how fast this machine is
+    cells_path(circuit, FAMILIES["xcup"]).write_text(json.dumps({"LUT6": 78}))
+    model.save(tmp_path / "p")
+    readme = (tmp_path / "p" / "README.md").read_text()
+    assert "| AMD UltraScale+ | 78 |" in readme
+    assert "187.6 MHz" in readme
+    assert "estimates" not in readme
+
+
 def test_calibration_rows_may_have_columns_of_strings_and_categories(tmp_path: Path) -> None:
     frame = pd.DataFrame({"size": X[:, 0] * 100, "city": np.resize(["Rome", "Oslo", "Bonn"], len(X))})
     encoders = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), ["size"]))
