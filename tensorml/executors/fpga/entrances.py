@@ -171,7 +171,7 @@ def input_places(op: Op) -> list[Place]:
         if isinstance(o, Input) and len(o.shape) == 2 and o.dtype.kind in "fiub":
             return columns_of(o)
         passes = isinstance(o, CHECKS) or (isinstance(o, ops.Cast) and o.dtype.kind == "f")
-        return o.operands[0] if passes else [None]
+        return o.operands[0] if passes else [None] * o.columns
 
     found = [place for place in by_column(op, answer) if place is not None] if len(op.shape) == 2 else []
     return found if found and len(found) == op.columns else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,11 +10,10 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.circuit import Field
+from tensorml.executors.fpga.compares import Column, Words, columns_of, words_of
 from tensorml.executors.fpga.fixed import width
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.trees import Branch, Node, nested, nested_symmetric
-from tensorml.graph import Input, Op
-from tensorml.passes.columns import by_column
 
 AT_ONCE = 3  # trees that a walker follows: the cycles from an address to the next
 
@@ -25,13 +24,15 @@ Ends = tuple[int, int]  # the least and the largest value
 class Memory:
     """The nodes of a walker's trees as words of memory: tree i's root at address i, a node's two children together.
 
-    A word is, from the highest bit: whether it is a leaf, then of a node column, rank and the left child's address, of
-    a leaf its number among the walker's leaves. leaves: what each one adds to each output, int64 [L, K].
+    A word is, from the highest bit: whether it is a leaf, then of a node column, rank and the address of its children
+    without the lowest bit, which the test decides; of a leaf its number among the walker's leaves. leaves: what each
+    one adds to each output, int64 [L, K]. turns: the trees, with empty ones that fill the walker's turns.
     """
 
     words: list[int]
     leaves: np.ndarray
     trees: int
+    turns: int
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,52 @@ class Sizes:
     steps: int
 
     @property
+    def child(self) -> int:
+        """Of the address of two children: the lowest bit chooses one of them."""
+        return self.address - 1
+
+    @property
     def word(self) -> int:
         """Of a whole word."""
-        return 1 + max(self.column + self.rank + self.address, self.leaf)
+        return 1 + max(self.column + self.rank + self.child, self.leaf)
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """A tree ensemble whose nodes read fields of a row: column c of the codes is field `places[c]`."""
+    """A tree ensemble whose tests compare fields of a row, as `columns` says of each column of the codes.
+
+    sums: what is made of the leaves that a row reaches; None for their numbers.
+    """
 
     descend: ops.Descend | ops.DescendSymmetric
-    sums: ops.LeafSum
+    sums: ops.LeafSum | None
     fields: tuple[Field, ...]
-    places: tuple[int, ...]
+    columns: tuple[Column, ...]
+    words: Words
 
     @cached_property
     def trees(self) -> list[Node]:
         """The trees as branches."""
         build = nested_symmetric if isinstance(self.descend, ops.DescendSymmetric) else nested
-        return [moved(tree, self.places) for tree in build(self.descend)]  # pyright: ignore[reportArgumentType]
+        return [self.compared(tree) for tree in build(self.descend)]  # pyright: ignore[reportArgumentType]
+
+    def compared(self, tree: Node) -> Node:
+        """A tree whose tests compare words of fields. Tests that always end alike are left out."""
+        while isinstance(tree, Branch):
+            column = self.columns[tree.column]
+            always = column.always(tree.rank)
+            if always is None:
+                rank = self.words.rank_of(column, tree.rank)
+                return Branch(column.place, rank, self.compared(tree.left), self.compared(tree.right))
+            tree = tree.right if always else tree.left
+        return tree
+
+    @property
+    def values(self) -> np.ndarray:
+        """What each leaf adds to each output: int64 [L, K]. Without sums its number."""
+        if self.sums is None:
+            return np.arange(max(leaf_trees(self.trees)) + 1)[:, None]
+        return leaf_values(self.sums, leaf_trees(self.trees))
 
     def groups(self, walkers: int) -> list[list[Node]]:
         """The trees of each walker: of about the same depth together, so that all have about as many nodes."""
@@ -73,44 +101,25 @@ class Ensemble:
 
 def ensemble(split: Split) -> Ensemble | None:
     """The tree ensemble that a split's circuit is; None if it is anything else."""
-    graph = split.circuit
-    found = list(graph.outputs.values())
-    if len(found) != 1 or not isinstance(found[0], ops.LeafSum):
+    found = list(split.circuit.outputs.values())
+    if len(found) != 1:
         return None
-    sums, descend = found[0], found[0].leaves
+    sums = found[0] if isinstance(found[0], ops.LeafSum) else None
+    descend = sums.leaves if sums is not None else found[0]
     if not isinstance(descend, ops.Descend | ops.DescendSymmetric):
         return None
     fields: list[Field] = []
-    first: dict[str, int] = {}
+    inputs: dict[str, list[Column]] = {}
     for entrance in split.entrances.values():
         name = split.names[entrance.before]
-        first[name] = len(fields)
-        ends = zip(entrance.fixed.low, entrance.fixed.high, strict=True)
-        fields += [Field(f"{name}_{c}", bits_of((int(a), int(b))), bool(a < 0)) for c, (a, b) in enumerate(ends)]
-    places = places_of(descend.codes, first)
-    if places is None or any(field.signed for field in fields):
+        ends = [(int(a), int(b)) for a, b in zip(entrance.fixed.low, entrance.fixed.high, strict=True)]
+        inputs[name] = [Column(len(fields) + c, *end) for c, end in enumerate(ends)]
+        fields += [Field(f"{name}_{c}", bits_of(end), end[0] < 0) for c, end in enumerate(ends)]
+    columns = columns_of(descend.codes, inputs)
+    words = words_of(fields, columns) if columns is not None else None
+    if columns is None or words is None:
         return None
-    return Ensemble(descend, sums, tuple(fields), tuple(places))
-
-
-def places_of(codes: Op, first: Mapping[str, int]) -> list[int] | None:
-    """The field that each column of the codes is; None if they are computed. first: of each input, by name."""
-
-    def field_of(op: Op) -> Sequence[int | None] | Op:
-        if isinstance(op, Input):
-            return range(first[op.name], first[op.name] + op.columns)
-        return op.x if isinstance(op, ops.Cast) else [None] * op.columns
-
-    found = by_column(codes, field_of)
-    known = [place for place in found if place is not None]
-    return known if len(known) == len(found) else None
-
-
-def moved(tree: Node, places: Sequence[int]) -> Node:
-    """A tree whose tests read fields instead of columns of codes."""
-    if not isinstance(tree, Branch):
-        return tree
-    return Branch(places[tree.column], tree.rank, moved(tree.left, places), moved(tree.right, places))
+    return Ensemble(descend, sums, tuple(fields), tuple(columns), words)
 
 
 def leaf_trees(trees: Sequence[Node]) -> dict[int, int]:
@@ -158,14 +167,15 @@ def depth(tree: Node) -> int:
     return count
 
 
-def sizes_of(groups: Sequence[Sequence[Node]], codes: Sequence[Field], trees: int) -> Sizes:
+def sizes_of(found: Ensemble, groups: Sequence[Sequence[Node]]) -> Sizes:
     """The bits that the largest memory needs."""
-    nodes = [sum(1 for tree in group for _ in nodes_of(tree)) + trees - len(group) for group in groups]
+    empty = even(longest(groups))
+    nodes = [sum(1 for tree in group for _ in nodes_of(tree)) + empty - len(group) for group in groups]
     leaves = [sum(1 for tree in group for _ in leaves_of(tree)) + 1 for group in groups]
     return Sizes(
-        column=max(1, (len(codes) - 1).bit_length()),
-        rank=max(field.width for field in codes) + 1,
-        address=max(1, (max(nodes) - 1).bit_length()),
+        column=max(1, (len(found.fields) - 1).bit_length()),
+        rank=found.words.rank,
+        address=(max(nodes) - 1).bit_length(),
         leaf=max(1, (max(leaves) - 1).bit_length()),
         steps=max(depth(tree) for group in groups for tree in group) + 1,
     )
@@ -176,14 +186,18 @@ def longest(groups: Sequence[Sequence[Node]]) -> int:
     return -(-max(map(len, groups)) // AT_ONCE) * AT_ONCE
 
 
+def even(count: int) -> int:
+    """The next even number: children begin at one."""
+    return count + count % 2
+
+
 def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, turns: int) -> Memory:
     """The trees as words. Missing trees are leaves that add nothing."""
-    words = [0] * turns
     order = sorted(leaf for tree in trees for leaf in leaves_of(tree))
     place = {leaf: i + 1 for i, leaf in enumerate(order)}
     mark = 1 << sizes.word - 1
-    words[len(trees) :] = [mark] * (turns - len(trees))
-    waiting = list(zip(range(len(trees)), trees, strict=True))
+    words = [mark] * even(turns)
+    waiting = list(enumerate(trees))
     while waiting:
         address, node = waiting.pop()
         if not isinstance(node, Branch):
@@ -192,9 +206,9 @@ def memory(trees: Sequence[Node], values: np.ndarray, sizes: Sizes, turns: int) 
         child = len(words)
         words += [0, 0]
         waiting += [(child, node.left), (child + 1, node.right)]
-        rank = min(node.rank, (1 << sizes.rank) - 1)  # a rank that no code reaches stays one
-        words[address] = ((node.column << sizes.rank) | rank) << sizes.address | child
-    return Memory(words, np.concatenate([np.zeros((1, values.shape[1]), np.int64), values[order]]), len(trees))
+        words[address] = ((node.column << sizes.rank) | node.rank) << sizes.child | child >> 1
+    leaves = np.concatenate([np.zeros((1, values.shape[1]), np.int64), values[order]])
+    return Memory(words, leaves, len(trees), turns)
 
 
 def bits_of(ends: Ends) -> int:

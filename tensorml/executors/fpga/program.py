@@ -187,8 +187,6 @@ class FpgaExecutor(Executor):
     def layout(self, split: Split) -> int:
         """How many walkers the circuit has; 0 if every tree has a circuit of its own. Raises TooLarge, DoesNotFit."""
         trees = ensemble(split) if self.walkers != 0 else None
-        if self.walkers and self.encoder != "host":
-            raise NotRaw("walkers read codes, which the host makes")
         if self.walkers:
             return require_walkers(trees, self.walkers, self.area)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorml.executors.fpga.area import Limit, limit_of, require
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
 from tensorml.executors.fpga.fixed import DoesNotFit
-from tensorml.executors.fpga.memory import Ensemble, bits_of, leaves_of, longest, nodes_of, sizes_of
+from tensorml.executors.fpga.memory import Ensemble, bits_of, leaves_of, nodes_of, sizes_of
 from tensorml.executors.fpga.synthesis import Area
 
 SHAPES = ((512, 36), (1024, 18), (2048, 9))  # words and bits of a block RAM of 18 kbit
@@ -21,16 +21,23 @@ almost small enough for LUTs."""
 def area(found: Ensemble, walkers: int, family: str) -> Area:
     """About what so many walkers take: LUTs by the formula of LUTS, block RAM by the memories' words."""
     groups = found.groups(walkers)
-    sizes = sizes_of(groups, found.fields, longest(groups))
-    values = bits_of((int(found.sums.values.min(initial=0)), int(found.sums.values.max(initial=0))))
-    width_of_leaf = values * len(found.sums.start)
+    sizes = sizes_of(found, groups)
+    width_of_leaf = leaf_bits(found)
     nodes, leaves = (max(sum(1 for t in g for _ in of(t)) for g in groups) for of in (nodes_of, leaves_of))
     memories = (nodes, sizes.word), (leaves, width_of_leaf)
     blocks = sum(blocks_of(words, bits) for words, bits in memories)
     small = sum(words * bits for words, bits in memories if not blocks_of(words, bits))
-    luts = LUTS[0] + (sizes.rank - 1) * len(found.fields) * LUTS[1] + width_of_leaf * LUTS[2]
+    luts = LUTS[0] + found.words.bits * len(found.fields) * LUTS[1] + width_of_leaf * LUTS[2]
     luts += small * LUTS_OF_MEMORY[0] + max(blocks - 2, 0) * LUTS_OF_MEMORY[1]
     return Area(family, round(walkers * luts), walkers * 100, block_rams=walkers * blocks)
+
+
+def leaf_bits(found: Ensemble) -> int:
+    """About the bits of a leaf."""
+    if found.sums is None:
+        return bits_of((0, len(found.values)))
+    ends = int(found.sums.values.min(initial=0)), int(found.sums.values.max(initial=0))
+    return bits_of(ends) * len(found.sums.start)
 
 
 def blocks_of(words: int, bits: int) -> int:
@@ -54,6 +61,6 @@ def most(found: Ensemble, limit: Limit) -> int:
 def require_walkers(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
     """So many walkers, if they fit. Raises DoesNotFit for what is no ensemble, TooLarge."""
     if found is None:
-        raise DoesNotFit("only a single sum of trees can be kept in memory for walkers")
+        raise DoesNotFit("only a single sum of trees, or the leaves of trees, can be kept in memory for walkers")
     require(area(found, walkers, limit_of(limit).family), limit)
     return walkers
