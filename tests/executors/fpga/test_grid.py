@@ -363,12 +363,6 @@ def test_the_size_of_wide_compares_is_known_before_any_tool_runs() -> None:
     assert sizes[0] < sizes[1] < sizes[2]
 
 
-def test_walkers_are_refused_for_what_does_not_come_as_codes() -> None:
-    for encoder in (GRID, "circuit"):
-        with pytest.raises(UnsupportedModelError, match="walkers read codes, which the host makes"):
-            converted(XGB.fit(X, NUMBER), encoder, walkers=2)
-
-
 @pytest.mark.parametrize("otherwise", ["refuse", "nearest"])
 def test_the_header_turns_values_into_the_numbers(otherwise: Any, tmp_path: Path) -> None:
     grids = [
