@@ -12,6 +12,7 @@ from tensorml import ops
 from tensorml.executors.fpga.circuit import Field
 from tensorml.executors.fpga.compares import Column, Words, columns_of, words_of
 from tensorml.executors.fpga.fixed import width
+from tensorml.executors.fpga.leaves import leaf_ranges
 from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.trees import Branch, Node, nested, nested_symmetric
 
@@ -87,10 +88,15 @@ class Ensemble:
         return tree
 
     @property
+    def leaves(self) -> int:
+        """How many there are, also of tests that always end alike."""
+        return leaf_ranges(self.descend)[-1].stop
+
+    @property
     def values(self) -> np.ndarray:
         """What each leaf adds to each output: int64 [L, K]. Without sums its number."""
         if self.sums is None:
-            return np.arange(max(leaf_trees(self.trees)) + 1)[:, None]
+            return np.arange(self.leaves)[:, None]
         return leaf_values(self.sums, leaf_trees(self.trees))
 
     def groups(self, walkers: int) -> list[list[Node]]:

@@ -10,32 +10,39 @@ from tensorml.executors.fpga.synthesis import Area
 
 SHAPES = ((512, 36), (1024, 18), (2048, 9))  # words and bits of a block RAM of 18 kbit
 BLOCK = 16384  # bits of one of several, that words of any width use
-LUTS = (20.0, 0.4, 1.7)  # of a walker, of a bit of the row that it chooses from, of a bit of a leaf
-LUTS_OF_MEMORY = (1 / 46, 5.5)  # of a bit of a memory without block RAM, of a block beyond a walker's second
-"""Fitted to what Yosys makes for the 7 series of 13 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10, 4 to 64
-codes of 6 bits, 1 and 10 outputs. The root of the mean square of the error is 14 %, the largest 34 % (depth 8, too
-many) and 23 % (eight walkers, too few); block RAMs are as many as Yosys takes, or up to seven more where a memory is
-almost small enough for LUTs."""
+TOP = 36.0  # LUTs that keep time
+LUTS = (4.0, 0.42, 1.85)  # of a walker, of a bit of the row that it chooses from, of a bit of a leaf
+LUTS_OF_FLOATS = 1.6  # of a bit of a word, which a walker puts in the order of the numbers
+LUTS_OF_MEMORY = (1 / 34, 5.2)  # of a bit of a memory without block RAM, of a block beyond a walker's second
+"""Fitted to what Yosys makes for the 7 series of 26 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
+codes of 6 and 8 bits, 8 and 16 columns in fixed point of 12 and 18 bits, 16 and 64 floats of 32 and 64 bits; 1 to 10
+outputs, and leaves. The root of the mean square of the error is 12 %, the largest 32 % (depth 8, too many) and 21 %
+(128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more."""
+FLIP_FLOPS = (40, 2.0, 2.5)  # of a walker and of all together, of a bit of a word, of a bit of a leaf
 
 
 def area(found: Ensemble, walkers: int, family: str) -> Area:
     """About what so many walkers take: LUTs by the formula of LUTS, block RAM by the memories' words."""
     groups = found.groups(walkers)
-    sizes = sizes_of(found, groups)
-    width_of_leaf = leaf_bits(found)
+    sizes, word, leaf = sizes_of(found, groups), found.words.bits, leaf_bits(found)
+    row = word * len(found.fields)
     nodes, leaves = (max(sum(1 for t in g for _ in of(t)) for g in groups) for of in (nodes_of, leaves_of))
-    memories = (nodes, sizes.word), (leaves, width_of_leaf)
+    memories = (nodes, sizes.word), (leaves, leaf)
     blocks = sum(blocks_of(words, bits) for words, bits in memories)
     small = sum(words * bits for words, bits in memories if not blocks_of(words, bits))
-    luts = LUTS[0] + found.words.bits * len(found.fields) * LUTS[1] + width_of_leaf * LUTS[2]
-    luts += small * LUTS_OF_MEMORY[0] + max(blocks - 2, 0) * LUTS_OF_MEMORY[1]
-    return Area(family, round(walkers * luts), walkers * 100, block_rams=walkers * blocks)
+    luts = LUTS[0] + row * LUTS[1] + small * LUTS_OF_MEMORY[0] + max(blocks - 2, 0) * LUTS_OF_MEMORY[1]
+    luts += word * LUTS_OF_FLOATS if found.words.kind == "float" else 0
+    luts += leaf * LUTS[2] if found.sums is not None else 0
+    each, of_word, of_leaf = FLIP_FLOPS
+    flip_flops = row + each + walkers * (each + of_word * word + of_leaf * leaf)
+    flip_flops += len(found.trees) * leaf if found.sums is None else 0
+    return Area(family, round(TOP + walkers * luts), round(flip_flops), block_rams=walkers * blocks)
 
 
 def leaf_bits(found: Ensemble) -> int:
     """About the bits of a leaf."""
     if found.sums is None:
-        return bits_of((0, len(found.values)))
+        return bits_of((0, found.leaves - 1))
     ends = int(found.sums.values.min(initial=0)), int(found.sums.values.max(initial=0))
     return bits_of(ends) * len(found.sums.start)
 

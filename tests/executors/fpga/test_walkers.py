@@ -20,9 +20,11 @@ from tensorml.executors.fpga.grid import RankWhole
 from tensorml.executors.fpga.memory import Ensemble
 from tensorml.executors.fpga.patterns import FloatBits, RankBits
 from tensorml.executors.fpga.program import FpgaExecutor
+from tensorml.executors.fpga.room import area
 from tensorml.executors.fpga.simulate import Simulator
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op, TensorType
+from tests.executors.fpga.stand import core_of
 from tests.samples import random_trees
 
 CODES = Input("codes", TensorType(("N", 3), np.dtype(np.uint8)))
@@ -77,11 +79,11 @@ def test_a_forest_that_does_not_fit_is_kept_in_memory() -> None:
     source = forest()
     executor = FpgaExecutor(area=SMALL)
     model = tensorml.convert(source, X, executor=executor)
-    core = model.program("predict_proba").core
+    core = core_of(model, "predict_proba")
     assert core.walkers > 0
     assert core.circuit.interval > 1
     pipelined = tensorml.convert(source, X, executor=replace(executor, area=Limit(10**6, 0, family="xc7")))
-    assert pipelined.program("predict_proba").core.circuit.interval == 1
+    assert core_of(pipelined, "predict_proba").circuit.interval == 1
     expected = evaluate(core.split.whole, {"x": X})["predict_proba"]
     np.testing.assert_array_equal(model.predict_proba(X), expected)
     assert (model.predict(X) != source.predict(X)).mean() <= 0.01
@@ -89,7 +91,7 @@ def test_a_forest_that_does_not_fit_is_kept_in_memory() -> None:
 
 def test_more_room_means_more_walkers() -> None:
     found = [
-        tensorml.convert(forest(), X, executor=FpgaExecutor(area=replace(SMALL, luts=luts))).program("predict").core
+        core_of(tensorml.convert(forest(), X, executor=FpgaExecutor(area=replace(SMALL, luts=luts))), "predict")
         for luts in (130, 400)
     ]
     assert found[0].walkers < found[1].walkers
@@ -106,7 +108,7 @@ def test_what_fits_in_no_way_is_refused_with_its_size() -> None:
 def test_values_that_come_as_they_are_are_kept_in_memory_where_they_do_not_fit() -> None:
     small = Limit(luts=1000, dsps=0, block_rams=9, family="xc7")
     model = tensorml.convert(forest(), X, executor=FpgaExecutor(area=small, encoder="circuit"))
-    core = model.program("predict_proba").core
+    core = core_of(model, "predict_proba")
     assert core.walkers > 0
     assert core.trees is not None
     assert core.trees.words == Words(32, "float")
@@ -200,6 +202,22 @@ def test_the_leaves_of_symmetric_trees_come_in_their_order() -> None:
     ensemble = Ensemble(descend, None, FIELDS, tuple(Column(c, 0, 7) for c in range(3)), Words(3))
     circuit = walkers.circuit(ensemble, 3, "core", "Trees in memory.")
     assert_sums(descend, circuit)
+
+
+def test_wider_words_are_known_to_take_more() -> None:
+    boundaries = np.tile(np.arange(-5.0, -5.0 + TESTS), (5, 1))
+    ends, missing = np.append(0, np.cumsum(COUNTS)), np.zeros(5, int)
+    whole, added = of_ranks(RankWhole(RAW, SOURCE, boundaries.ravel().astype(np.int64), ends))
+    found = [raw_ensemble(whole, added, 7), raw_ensemble(whole, added, 18)]
+    for dtype in (np.float32, np.float64):
+        floats, added = of_ranks(RankBits(RAW, SOURCE, boundaries.ravel().astype(dtype), ends, missing))
+        found.append(raw_ensemble(floats, added, np.dtype(dtype).itemsize * 8))
+    sizes = [area(ensemble, 2, "xc7") for ensemble in found]
+    assert sizes[0].luts < sizes[1].luts < sizes[2].luts < sizes[3].luts
+    assert sizes[0].flip_flops < sizes[1].flip_flops < sizes[2].flip_flops < sizes[3].flip_flops
+    leaves = area(replace(found[0], sums=None), 2, "xc7")
+    assert leaves.luts < sizes[0].luts
+    assert leaves.flip_flops > sizes[0].flip_flops
 
 
 def test_floats_of_two_types_are_no_words() -> None:

@@ -29,6 +29,7 @@ import tensorml
 from tensorml import ops
 from tensorml.errors import UnsupportedModelError
 from tensorml.executors.fpga.grid import Grid
+from tensorml.executors.fpga.patterns import RankBits
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.tools import Tool
 from tests.executors.fpga.models import CASES, MISSING, NUMBER, PAIR, THREE, X, fitted
@@ -73,13 +74,15 @@ def lightgbm_of_categories() -> Any:
     return source.fit(CATEGORIES, CLASSES, categorical_feature=[1])
 
 
+def histograms_of_categories() -> Any:
+    options: dict[str, Any] = {"max_iter": 3, "categorical_features": [1]}
+    return HistGradientBoostingClassifier(**options).fit(CATEGORIES, CLASSES)
+
+
 MADE = {
     "XGBClassifier, three classes": (lambda: XGBClassifier(**SMALL).fit(MISSING, NUMBERS), MISSING),
     "LGBMClassifier, categories": (lightgbm_of_categories, CATEGORIES),
-    "HistGradientBoostingClassifier, categories": (
-        lambda: HistGradientBoostingClassifier(max_iter=3, categorical_features=[1]).fit(CATEGORIES, CLASSES),
-        CATEGORIES,
-    ),
+    "HistGradientBoostingClassifier, categories": (histograms_of_categories, CATEGORIES),
     "ExtraTreesClassifier, missing values": (
         lambda: ExtraTreesClassifier(4, max_depth=4, random_state=0).fit(MISSING, THREE),
         MISSING,
@@ -181,7 +184,7 @@ def test_an_imputer_before_trees_gives_nan_a_place_among_numbers() -> None:
     core = core_of(model, "predict")
     assert core.trees is not None
     assert any(column.nan and column.bounds and column.nan < len(column.bounds) for column in core.trees.columns)
-    ranks = [op for op in core.split.circuit.order if type(op).__name__ == "RankBits"]
+    ranks = [op for op in core.split.circuit.order if isinstance(op, RankBits)]
     rows = np.concatenate([MISSING, *(np.full((1, 4), t) for op in ranks for t in op.boundaries)])
     np.testing.assert_array_equal(model.predict(rows), source.predict(rows))
 
