@@ -131,7 +131,7 @@ def words_of(fields: Sequence[Field], columns: Sequence[Column]) -> Words | None
     floats = {column.dtype for column in columns if column.dtype is not None}
     signed = any(field.signed for field in fields)
     if not floats:
-        bits = max(field.width + (signed and not field.signed) for field in fields)
+        bits = max((field.width + (signed and not field.signed) for field in fields), default=1)
         return Words(bits, "signed" if signed else "unsigned")
     bits = 8 * max(dtype.itemsize for dtype in floats)
     patterns = {column.place for column in columns if column.dtype is not None}

@@ -16,8 +16,8 @@ LUTS_OF_FLOATS = 1.6  # of a bit of a word, which a walker puts in the order of 
 LUTS_OF_MEMORY = (1 / 34, 5.2)  # of a bit of a memory without block RAM, of a block beyond a walker's second
 """Fitted to what Yosys makes for the 7 series of 26 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
 codes of 6 and 8 bits, 8 and 16 columns in fixed point of 12 and 18 bits, 16 and 64 floats of 32 and 64 bits; 1 to 10
-outputs, and leaves. The root of the mean square of the error is 12 %, the largest 32 % (depth 8, too many) and 21 %
-(128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more."""
+outputs, and leaves. The root of the mean square of the error is 10 %, the largest 12 % (floats of 64 bits, too many)
+and 21 % (128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more."""
 FLIP_FLOPS = (40, 2.0, 2.5)  # of a walker and of all together, of a bit of a word, of a bit of a leaf
 
 

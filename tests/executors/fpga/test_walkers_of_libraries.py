@@ -174,7 +174,7 @@ def test_columns_of_categories_are_the_hosts_before_walkers(source: Any, frame: 
     leaves = "apply" if hasattr(source, "apply") else "calc_leaf_indexes"
     np.testing.assert_array_equal(getattr(model, leaves)(frame), getattr(source, leaves)(frame))
     with pytest.raises(UnsupportedModelError, match="in a circuit that takes columns as they come"):
-        converted(source, frame, GRIDS)
+        converted(source, frame, Grid(16, 6))
 
 
 def test_an_imputer_before_trees_gives_nan_a_place_among_numbers() -> None:
