@@ -34,7 +34,8 @@ def lacking(op: Op, rules: Rules[Write] = exact) -> str:
 def writable(op: Op, rules: Rules[Write]) -> bool:
     """Whether an operator can be written in C by these rules."""
     known = isinstance(op, Const | Input | ops.Reshape) or (rules.supports(type(op)) and in_rows(op))
-    floats = not isinstance(op, ops.Add | ops.Sub | ops.Mul | ops.Div | ops.Neg) or op.dtype.kind == "f"
+    wraps = isinstance(op, ops.Add | ops.Sub | ops.Mul) and op.dtype == np.int64
+    floats = wraps or not isinstance(op, ops.Add | ops.Sub | ops.Mul | ops.Div | ops.Neg) or op.dtype.kind == "f"
     sized = isinstance(op, Const) or 0 < size(op) < 2**16
     return known and floats and sized and kind(op.dtype) != "" and converts(op)
 
@@ -176,9 +177,19 @@ def by_element(text: Callable[..., str]) -> Write:
     return write
 
 
+def arithmetic(sign: str) -> Write:
+    """The rule of a sum or difference. Of int64, without a sign: what is too large wraps, as NumPy's does."""
+
+    def write(function: Function, op: Op, names: Sequence[str]) -> list[str]:
+        text = f"{{}} {sign} {{}}" if op.dtype.kind == "f" else f"(uint64_t){{}} {sign} (uint64_t){{}}"
+        return by_element(text.format)(function, op, names)
+
+    return write
+
+
+exact.rule(ops.Add)(arithmetic("+"))
+exact.rule(ops.Sub)(arithmetic("-"))
 for _class, _text in {
-    ops.Add: "{} + {}",
-    ops.Sub: "{} - {}",
     ops.Div: "{} / {}",
     ops.Neg: "-{}",
     ops.Not: "!{}",
@@ -200,6 +211,8 @@ for _class, _text in {
 @exact.rule(ops.Mul)
 def product(function: Function, op: ops.Mul, names: Sequence[str]) -> list[str]:
     """Products, each rounded: compilers may otherwise join them with a sum, which rounds once."""
+    if op.dtype.kind != "f":
+        return arithmetic("*")(function, op, names)
     x, y = (element(operand, name) for operand, name in zip(op.operands, names, strict=True))
     rounded = f"volatile {kind(op.dtype)} product = {x} * {y}; {function.names[op]}[i] = product;"
     return [each(size(op), f"{{ {rounded} }}")]
@@ -247,39 +260,6 @@ def one_hot(function: Function, op: ops.OneHot, names: Sequence[str]) -> list[st
     code = function.table(np.concatenate([np.arange(count, dtype=np.int64) for count in op.sizes]))
     text = f"({kind(op.dtype)})((int64_t){names[0]}[{source}[i]] == {code}[i])"
     return [each(size(op), f"{function.names[op]}[i] = {text};")]
-
-
-@exact.rule(ops.Rank)
-def rank(function: Function, op: ops.Rank, names: Sequence[str]) -> list[str]:
-    """A search among the boundaries of each column."""
-    boundaries = function.table(op.boundaries)
-    source, nan = (function.table(values) for values in (op.source.astype(np.uint16), op.nan.astype(np.int32)))
-    offsets = function.table(op.offsets.astype(np.uint32))
-    search = (
-        f"{function.name}_rank_{kind(op.x.dtype)}({boundaries} + {offsets}[i], {offsets}[i + 1] - {offsets}[i], "
-        f"{int(op.strict)}, value)"
-    )
-    return [
-        f"for (int i = 0; i < {size(op)}; ++i) {{",
-        f"    {kind(op.x.dtype)} value = {names[0]}[{source}[i]];",
-        f"    {function.names[op]}[i] = ({kind(op.dtype)})(value != value ? {nan}[i] : {search});",
-        "}",
-    ]
-
-
-@exact.rule(ops.Lookup)
-def lookup(function: Function, op: ops.Lookup, names: Sequence[str]) -> list[str]:
-    """The entry of a table at the category; behind the categories one for all others, and one for NaN."""
-    source, table = function.table(op.source.astype(np.uint16)), function.table(op.table)
-    count = op.table.shape[1] - 2
-    low = "value > -1" if op.truncate_negative else "value >= 0"
-    place = f"value != value ? {count + 1} : {low} && value < {count} ? (int)value : {count}"
-    return [
-        f"for (int i = 0; i < {size(op)}; ++i) {{",
-        f"    {kind(op.x.dtype)} value = {names[0]}[{source}[i]];",
-        f"    {function.names[op]}[i] = {table}[{count + 2} * i + ({place})];",
-        "}",
-    ]
 
 
 @exact.rule(FloatBits)

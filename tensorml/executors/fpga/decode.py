@@ -20,18 +20,18 @@ from tensorml.executors.fpga.ccode import (
     Write,
     by_element,
     each,
-    exact,
     kind,
     lacking,
     size,
     written,
 )
+from tensorml.executors.fpga.csearch import exact
 from tensorml.executors.fpga.split import Split
 from tensorml.graph import Graph, Input, Op
 
 PRINTED = re.compile(r"[ -~]")
 rounded: Rules[Write] = Rules("C, within rounding")
-rounded.table.update({op: exact.table[op] for op in ARITHMETIC})
+rounded.table.update({op: exact.table[op] for op in (*ARITHMETIC, ops.Take)})
 
 
 @dataclass(frozen=True)
@@ -176,15 +176,6 @@ for _class, _name in {
 }.items():
     rounded.rule(_class)(of_floats(called(_name)))
 rounded.rule(ops.Sigmoid)(of_floats(lambda suffix, x: f"1 / (1 + exp{suffix}(-{x}))"))
-
-
-@rounded.rule(ops.Take)
-def take(function: Function, op: ops.Take, names: Sequence[str]) -> list[str]:
-    """Rows of a table."""
-    table, index = names
-    width = size(op) // size(op.index)
-    place = f"{index}[i]" if width == 1 else f"{index}[i / {width}] * {width} + i % {width}"
-    return [each(size(op), f"{function.names[op]}[i] = {table}[{place}];")]
 
 
 def over_rows(start: str, step: str, end: str) -> Write:

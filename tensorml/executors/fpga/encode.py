@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.ccode import Function, each, identifier, kind, lacking, of_column, size, written
+from tensorml.executors.fpga.csearch import exact
 from tensorml.executors.fpga.split import Split
 from tensorml.graph import Graph, Input
 
@@ -35,14 +36,14 @@ def encoder(split: Split, name: str, refuse: bool, columns: Mapping[str, Sequenc
 
     refuse: values outside the range of their field are refused. columns: what those of each input are called.
     """
-    checks = {check: lacking(check) for check in split.checks}
+    checks = {check: lacking(check, exact) for check in split.checks}
     outputs = [entrance.before for entrance in split.entrances.values()]
-    without = next((reason for op in outputs if (reason := lacking(op))), "")
+    without = next((reason for op in outputs if (reason := lacking(op, exact))), "")
     if without:
         return Encoder(reason=without)
     kept = [check for check, reason in checks.items() if not reason]
     graph = Graph({str(i): op for i, op in enumerate([*outputs, *kept])})
-    function = Function(name)
+    function = Function(name, exact)
     for op in graph.order:
         function.add(op)
     last = fields(function, split)

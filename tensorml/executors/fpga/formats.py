@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -13,12 +13,25 @@ from tensorml.executors.fpga.circuit import Circuit, Field
 
 
 @dataclass(frozen=True)
+class Codes:
+    """What codes count: the ascending thresholds t with value >= t, value > t if `strict`. nan: the code of NaN."""
+
+    thresholds: Sequence[float]
+    strict: bool
+    nan: int
+
+
+@dataclass(frozen=True)
 class Format:
-    """What the integers of a field stand for: q for q * step + zero. meaning: in words, for people."""
+    """What the integers of a field stand for: q for q * step + zero. meaning: in words, for people.
+
+    codes: what they count, if they are codes.
+    """
 
     step: float = 1.0
     zero: float = 0.0
     meaning: str = ""
+    codes: Codes | None = None
 
     @property
     def fraction_bits(self) -> int | None:
@@ -67,6 +80,7 @@ def described(fields: Sequence[Field], formats: Sequence[Format]) -> list[dict[s
             "step": float(form.step),
             "zero": float(form.zero),
             "meaning": form.meaning,
+            **(asdict(form.codes) if form.codes else {}),
         }
         for field, form, offset in zip(fields, formats, offsets(fields), strict=True)
     ]

@@ -16,7 +16,7 @@ from tensorml.executors.fpga.decode import alike, decoder
 from tensorml.executors.fpga.encode import encoder
 from tensorml.executors.fpga.entrances import CHECKS, Entrance
 from tensorml.executors.fpga.fixed import Fixed
-from tensorml.executors.fpga.formats import Format
+from tensorml.executors.fpga.formats import Codes, Format
 from tensorml.executors.fpga.grid import OnGrid
 from tensorml.executors.fpga.patterns import FloatBits
 from tensorml.executors.fpga.program import Core, core_of
@@ -140,26 +140,35 @@ def formats_of_entrance(op: Op, entrance: Entrance, columns: Columns) -> Sequenc
         return [Format(grid.step, 0.0, f"{name}, {grid}") for name, grid in given]
     if not entrance.fixed.integers:
         return formats_of(entrance.fixed, places(op, columns))
-    return [Format(meaning=text) for text in meanings(entrance.before, columns)]
+    return meanings(entrance.before, columns)
 
 
-def meanings(op: Op, columns: Columns) -> list[str]:
+def meanings(op: Op, columns: Columns) -> list[Format]:
     """What the integers of each column say."""
 
-    def said(op: Op) -> Sequence[str] | Op:
+    def said(op: Op) -> Sequence[Format] | Op:
         match op:
             case ops.Rank():
-                names, counts = places(op.x, columns), np.diff(op.offsets)
-                each = zip(counts, op.source, op.nan, strict=True)
-                return [reached(int(n), names[c], int(nan)) for n, c, nan in each]
+                return codes(op, places(op.x, columns))
             case ops.Lookup():
                 names = places(op.x, columns)
-                return [f"the code of the category in {names[c]}" for c in op.source]
+                return [Format(meaning=f"the code of the category in {names[c]}") for c in op.source]
             case FloatBits():
-                return [f"{name}: the bits of a {op.x.dtype}" for name in places(op.x, columns)]
-        return op.operands[0] if isinstance(op, PASSING) else [f"integer {i}" for i in range(op.columns)]
+                return [Format(meaning=f"{name}: the bits of a {op.x.dtype}") for name in places(op.x, columns)]
+        return (
+            op.operands[0] if isinstance(op, PASSING) else [Format(meaning=f"integer {i}") for i in range(op.columns)]
+        )
 
     return by_column(op, said)
+
+
+def codes(op: ops.Rank, names: Sequence[str]) -> list[Format]:
+    """What the codes of columns of these names say."""
+    found: list[Format] = []
+    for k, c in enumerate(op.source):
+        thresholds, nan = op.column(k).tolist(), int(op.nan[k])
+        found.append(Format(meaning=reached(len(thresholds), names[c], nan), codes=Codes(thresholds, op.strict, nan)))
+    return found
 
 
 def reached(count: int, name: str, nan: int) -> str:

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from lightgbm import LGBMRegressor
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import tensorml
 from tensorml import ops
@@ -171,6 +174,40 @@ def test_categories_are_looked_up(tmp_path: Path) -> None:
     assert_encoded(found, np.concatenate([rows, traps(found, x, 100)]), tmp_path / "p", "c")
 
 
+@pytest.mark.parametrize("unknown", ["error", "ignore"])
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_encoders_of_numbers_find_places_and_entries_of_tables(dtype: type, unknown: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = np.stack([random.choice([-3, 1, 2, 7], 200), random.integers(0, 4, 200), random.integers(0, 90, 200)], axis=1)
+    x = x.astype(dtype) / 2 if dtype is np.float64 else x
+    columns = (OneHotEncoder(handle_unknown=unknown), [0, 1]), (OrdinalEncoder(), [0])
+    encoders = make_column_transformer(*columns, remainder="passthrough")
+    source = make_pipeline(encoders, DecisionTreeRegressor(max_depth=5, random_state=0))
+    source.fit(x, x[:, 0] * 3 + x[:, 1] % 2 + x[:, 2] / 50)
+    found = core_of(tensorml.convert(source, x, executor="fpga"), "predict")
+    assert {ops.Position, ops.Take} <= {type(op) for op in found.split.before.order}
+    odd = ODD if dtype is np.float64 else (-4, 3, 8, 10**12, -(2**62))
+    rows = np.concatenate([x, np.resize(np.asarray(odd, dtype), (60, 3))])
+    rows[-30:, 0] = x[:30, 0]
+    assert set(assert_encoded(found, rows, tmp_path / "p", "c")) >= {0, REFUSED}
+
+
+def test_sums_and_products_of_integers_wrap(tmp_path: Path) -> None:
+    x = Input("x", TensorType(("N", 1), np.dtype(np.int64)))
+    found = core("LinearRegression")
+    zero, entrance = np.zeros(1, np.int64), next(iter(found.split.entrances.values()))
+    for i, steps in enumerate((x * 3, x + 2**62, x - 2**62)):
+        fixed = exact(steps, zero - 2**62, zero + 2**62)
+        split = replace(found.split, entrances={x: replace(entrance, before=steps, fixed=fixed)}, checks=())
+        small = Core(split, found.loss, found.policy)
+        circuit = small.__dict__["circuit"] = replace(found.circuit, inputs=(Field("x0", 64, signed=True),))
+        golden = np.zeros((1, 1), np.int64), np.zeros((1, len(circuit.outputs)), np.int64)
+        write_project(circuit, tmp_path / f"{i}", golden, encoder=encoder(split, "core", False))
+        rows = np.array([[0], [-5], [2**62], [-(2**63)], [2**63 - 1]])
+        with np.errstate(over="ignore"):
+            assert len(assert_same(small, rows, tmp_path / f"{i}", "c")) == len(rows)
+
+
 def test_values_outside_the_range_are_counted_or_refused_as_the_policy_says(tmp_path: Path) -> None:
     rows = np.concatenate([X, 100 * X])
     for outside, numbers in (("saturate", {1, 2, 3, 4}), ("refuse", {OUTSIDE})):
@@ -241,8 +278,8 @@ def test_a_broadcast_column_and_a_condition_are_written(tmp_path: Path) -> None:
     assert lacking(ops.Sqrt(x)) == "Sqrt"
     assert lacking(ops.cast(x, np.float16)) == "Cast"
     integers = ops.cast(x, np.int64)
-    assert not lacking(integers)
-    assert lacking(integers + integers) == "Add"
+    assert not lacking(integers + integers * integers)
+    assert lacking(-integers) == "Neg"
     model = fitted("LinearRegression")
     found = core_of(tensorml.convert(model, X, executor="fpga"), "predict")
     entrance = next(iter(found.split.entrances.values()))

@@ -22,6 +22,7 @@ from tensorml import ops
 from tensorml.cli import main
 from tensorml.errors import ArtifactError, MissingDependencyError
 from tensorml.executors.fpga import tools
+from tensorml.executors.fpga.formats import Codes
 from tensorml.executors.fpga.handover import golden_rows, input_formats, reached
 from tensorml.executors.fpga.program import Core, FpgaExecutor
 from tensorml.executors.fpga.report import Report
@@ -188,9 +189,25 @@ def test_the_facts_say_which_column_a_field_is_of() -> None:
     found = [form.meaning for form in input_formats(core)]
     counts = [(int(n), int(nan)) for n, nan in zip(np.diff(rank.offsets), rank.nan, strict=True)]
     assert found == [reached(n, f"column {i}", nan) for i, (n, nan) in enumerate(counts)]
+    for k, form in enumerate(input_formats(core)):
+        assert form.codes == Codes(rank.column(k).tolist(), rank.strict, int(rank.nan[k]))
     raw = FpgaExecutor(encoder="circuit")
     found = [form.meaning for form in input_formats(core_of(tensorml.convert(forest, executor=raw), "predict"))]
     assert found == [f"column {i}: the bits of a float32" for i in range(2)]
+
+
+def test_the_facts_have_what_makes_codes_of_values(tmp_path: Path) -> None:
+    trees().save(tmp_path / "p")
+    facts = json.loads((tmp_path / "p" / "tensorml.json").read_text())
+    core = core_of(trees(), "predict")
+    x = np.concatenate([X, np.full((1, X.shape[1]), np.nan)])
+    rows = core.rows({"x": x})
+    for place, field in enumerate(facts["inputs"]):
+        column = int(field["meaning"].partition("column ")[2].partition(" ")[0])
+        value = x[:, column].astype(np.float32)
+        above = np.greater if field["strict"] else np.greater_equal
+        codes = above(value[:, None], np.array(field["thresholds"], np.float32)).sum(axis=1)
+        np.testing.assert_array_equal(np.where(np.isnan(value), field["nan"], codes), rows[:, place])
 
 
 def test_what_a_code_says_names_a_code_that_only_nan_has() -> None:
