@@ -167,7 +167,9 @@ def codes(op: ops.Rank, names: Sequence[str]) -> list[Format]:
     found: list[Format] = []
     for k, c in enumerate(op.source):
         thresholds, nan = op.column(k).tolist(), int(op.nan[k])
-        found.append(Format(meaning=reached(len(thresholds), names[c], nan), codes=Codes(thresholds, op.strict, nan)))
+        found.append(
+            Format(meaning=reached(len(thresholds), names[int(c)], nan), codes=Codes(thresholds, op.strict, nan))
+        )
     return found
 
 
