@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tensorml.executors.fpga.area import Limit, limit_of, require
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
 from tensorml.executors.fpga.fixed import DoesNotFit
@@ -10,19 +12,38 @@ from tensorml.executors.fpga.synthesis import Area
 
 SHAPES = ((512, 36), (1024, 18), (2048, 9))  # words and bits of a block RAM of 18 kbit
 BLOCK = 16384  # bits of one of several, that words of any width use
-TOP = 36.0  # LUTs that keep time
-LUTS = (4.0, 0.42, 1.85)  # of a walker, of a bit of the row that it chooses from, of a bit of a leaf
-LUTS_OF_FLOATS = 1.6  # of a bit of a word, which a walker puts in the order of the numbers
-LUTS_OF_MEMORY = (1 / 34, 5.2)  # of a bit of a memory without block RAM, of a block beyond a walker's second
+
+
+@dataclass(frozen=True)
+class Costs:
+    """LUTs of walkers in a family, as Yosys makes them.
+
+    top: what keeps time. Of each walker: all of it; a bit of the row, in which it chooses; of a float, which it puts in
+    the order of the numbers; of a leaf that it adds; of a memory without block RAM; a block beyond its second.
+    """
+
+    top: float
+    walker: float
+    row: float
+    number: float
+    leaf: float
+    small: float
+    block: float
+
+
+AMD = Costs(36, 4, 0.42, 1.6, 1.85, 1 / 34, 5.2)
+COSTS = {"ecp5": Costs(165, 0, 1.05, 2.5, 4.1, 1 / 34, 0), "xc7": AMD, "xcup": AMD}
 """Fitted to what Yosys makes for the 7 series of 26 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
 codes of 6 and 8 bits, 8 and 16 columns in fixed point of 12 and 18 bits, 16 and 64 floats of 32 and 64 bits; 1 to 10
 outputs, and leaves. The root of the mean square of the error is 10 %, the largest 12 % (floats of 64 bits, too many)
-and 21 % (128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more."""
+and 21 % (128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more. For ECP5 of 9
+circuits of depth 6: 18 %, at most 23 % too many (8 floats, four walkers) and 44 % too few (16 floats, one walker, where
+Yosys takes twice as many LUTs for a bit as with codes)."""
 FLIP_FLOPS = (40, 2.0, 2.5)  # of a walker and of all together, of a bit of a word, of a bit of a leaf
 
 
 def area(found: Ensemble, walkers: int, family: str) -> Area:
-    """About what so many walkers take: LUTs by the formula of LUTS, block RAM by the memories' words."""
+    """About what so many walkers take: LUTs by COSTS, block RAM by the memories' words."""
     groups = found.groups(walkers)
     sizes, word, leaf = sizes_of(found, groups), found.words.bits, leaf_bits(found)
     row = word * len(found.fields)
@@ -30,13 +51,14 @@ def area(found: Ensemble, walkers: int, family: str) -> Area:
     memories = (nodes, sizes.word), (leaves, leaf)
     blocks = sum(blocks_of(words, bits) for words, bits in memories)
     small = sum(words * bits for words, bits in memories if not blocks_of(words, bits))
-    luts = LUTS[0] + row * LUTS[1] + small * LUTS_OF_MEMORY[0] + max(blocks - 2, 0) * LUTS_OF_MEMORY[1]
-    luts += word * LUTS_OF_FLOATS if found.words.kind == "float" else 0
-    luts += leaf * LUTS[2] if found.sums is not None else 0
+    costs = COSTS[family]
+    luts = costs.walker + row * costs.row + small * costs.small + max(blocks - 2, 0) * costs.block
+    luts += word * costs.number if found.words.kind == "float" else 0
+    luts += leaf * costs.leaf if found.sums is not None else 0
     each, of_word, of_leaf = FLIP_FLOPS
     flip_flops = row + each + walkers * (each + of_word * word + of_leaf * leaf)
     flip_flops += len(found.trees) * leaf if found.sums is None else 0
-    return Area(family, round(TOP + walkers * luts), round(flip_flops), block_rams=walkers * blocks)
+    return Area(family, round(costs.top + walkers * luts), round(flip_flops), block_rams=walkers * blocks)
 
 
 def leaf_bits(found: Ensemble) -> int:

@@ -215,6 +215,7 @@ def test_wider_words_are_known_to_take_more() -> None:
     sizes = [area(ensemble, 2, "xc7") for ensemble in found]
     assert sizes[0].luts < sizes[1].luts < sizes[2].luts < sizes[3].luts
     assert sizes[0].flip_flops < sizes[1].flip_flops < sizes[2].flip_flops < sizes[3].flip_flops
+    assert all(area(ensemble, 2, "ecp5").luts > size.luts for ensemble, size in zip(found, sizes, strict=True))
     leaves = area(replace(found[0], sums=None), 2, "xc7")
     assert leaves.luts < sizes[0].luts
     assert leaves.flip_flops > sizes[0].flip_flops
