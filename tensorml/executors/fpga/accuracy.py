@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from tensorml.graph import Graph, Input, Op
 
 FEWEST, MOST = 2, 24
 SAMPLE = 4096  # calibration rows that errors are measured on
+ROWS = 100_000  # of which the largest error is to be the accuracy asked for, if errors are spread like a Gaussian
 
 APART = ("predict", "transform")  # outputs whose columns have units of their own
 DECISIONS = (
@@ -99,11 +101,6 @@ class Loss:
     rows: int
     labels: float = 0.0
 
-    @property
-    def worst(self) -> float:
-        """What the accuracy is compared with."""
-        return max(self.relative, self.labels)
-
 
 NOT_MEASURED = Loss(np.nan, np.nan, 0)
 
@@ -134,12 +131,24 @@ def fit(
         found = split(graph, policy.numbers(bits), ranges, encoder)
         large = too_large(found)
         tried[bits] = found, Loss(0.0, 0.0, 0) if large else loss(found, oracle)
-        return large or tried[bits][1].worst <= policy.accuracy
+        return large or enough(*tried[bits], policy.accuracy)
 
-    enough = fewest(accurate) if bits is None else bits if accurate(bits) else None
-    if enough is None:
+    least = fewest(accurate) if bits is None else bits if accurate(bits) else None
+    if least is None:
         raise DoesNotFit(f"{MOST} bits do not bring the error below {policy.accuracy:g} of the range of the results")
-    return tried[enough]
+    return tried[least]
+
+
+def enough(found: Split, lost: Loss, accuracy: float) -> bool:
+    """Whether a circuit is as accurate as asked for, also on other rows than those that its errors were measured on.
+
+    Of Gaussian errors, the largest of n rows grows like the root of log n, so that of few rows has to be smaller.
+    Trees do without: what their leaves lose is the same for all rows. A share of labels does not grow with the rows.
+    """
+    trees = all(fixed.integers or sums_of_leaves(op, fixed) for op, fixed in found.exits.items())
+    measured = lost.rows and not trees
+    part = math.sqrt(math.log(max(lost.rows, 2)) / math.log(ROWS)) if measured else 1.0
+    return lost.relative <= accuracy * part and lost.labels <= accuracy
 
 
 def smallest(graph: Graph, policy: FixedPoint, rows: Rows | None, encoder: Encoder = "host") -> Split:
@@ -313,20 +322,27 @@ def share(off: np.ndarray) -> float:
 
 
 def bound(op: Op, fixed: Fixed) -> Loss:
-    """The largest error of a sum of leaves; nothing for integers."""
+    """The largest error of a sum of leaves; nothing for integers. Raises NoRows for other values."""
     if fixed.integers:
         return Loss(0.0, 0.0, 0)
+    sums = sums_of_leaves(op, fixed)
+    if sums is None:
+        raise NoRows("how far its results may be off is not known")
+    exact, integers = sums
+    step, spread, error = float(fixed.step[0]), 0.0, 0.0
+    values = exact.values.astype(np.float64)
+    for leaves in leaf_ranges(integers.leaves):
+        above = values[leaves] - values[leaves].min(0)
+        spread += float(above.max(initial=0))
+        error += float(np.ptp(integers.values[leaves] * step - above, axis=0).max(initial=0)) / 2  # start in the middle
+    return Loss(error, error / spread if error else 0.0, 0)
+
+
+def sums_of_leaves(op: Op, fixed: Fixed) -> tuple[ops.LeafSum, ops.LeafSum] | None:
+    """The sum of leaves that a value is, up to constants, and the same one of integers; None if it is no such sum."""
     while isinstance(op, ops.Add | ops.Sub | ops.Reshape | ops.Cast):
         op = next(o for o in op.operands if o.operands or o.type.batched)
     integers = fixed.op
     while isinstance(integers, ops.Reshape):
         integers = integers.x
-    if not isinstance(op, ops.LeafSum) or not isinstance(integers, ops.LeafSum):
-        raise NoRows("how far its results may be off is not known")
-    step, spread, error = float(fixed.step[0]), 0.0, 0.0
-    values = op.values.astype(np.float64)
-    for part in leaf_ranges(integers.leaves):
-        above = values[part] - values[part].min(0)
-        spread += float(above.max(initial=0))
-        error += float(np.ptp(integers.values[part] * step - above, axis=0).max(initial=0)) / 2  # start in the middle
-    return Loss(error, error / spread if error else 0.0, 0)
+    return (op, integers) if isinstance(op, ops.LeafSum) and isinstance(integers, ops.LeafSum) else None

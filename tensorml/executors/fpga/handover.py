@@ -58,7 +58,7 @@ def accuracy(core: Core) -> Accuracy:
     bits |= {"inputs": max((e.fixed.bits for e in split.entrances.values()), default=0)}
     bits |= {"results": max((f.bits for f in split.exits.values()), default=0)}
     changed = round(loss.labels * loss.rows) if loss.rows else None
-    return Accuracy(loss.error, loss.relative, loss.rows, bits, changed)
+    return Accuracy(loss.error, loss.relative, loss.rows, bits, changed, core.halves)
 
 
 def save(core: Core, folder: Path, inputs: Mapping[str, np.ndarray] | None, setting: Setting) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from tensorml.executors.fpga.decompose import decompose
 from tensorml.executors.fpga.entrances import Encoder, Entrance, NotRaw
 from tensorml.executors.fpga.fixed import DoesNotFit, OutOfRange
 from tensorml.executors.fpga.grid import Grid, OnGrid, is_whole, snapped
+from tensorml.executors.fpga.halves import Halves, on_halves
 from tensorml.executors.fpga.lower import lower
 from tensorml.executors.fpga.memory import Ensemble, ensemble
 from tensorml.executors.fpga.room import most, require_walkers
@@ -138,7 +139,7 @@ class FpgaExecutor(Executor):
             raise UnsupportedOperatorError(
                 f"the executor 'fpga' has no circuit for this: {reason}. {advice(reason)}."
             ) from reason
-        core = Core(found, lost, self.fixed, self.layout(found))
+        core = Core(found, lost, self.fixed, self.layout(found), lambda: self.halves(found))
         return CircuitProgram(tuple(graph.inputs), core.run, TILE, core=core)
 
     def report(self, program: Any, **options: Any) -> Any:
@@ -198,6 +199,10 @@ class FpgaExecutor(Executor):
             return fitting
         return 0
 
+    def halves(self, found: Split) -> Halves | None:
+        """What is lost of each half of the calibration rows with the ranges of the other one."""
+        return on_halves(found, self.fixed, self.rows(found.source), self.entering)
+
     def rows(self, graph: Graph) -> Rows | None:
         """The calibration rows as inputs of the graph, on their grid if there is one; None without any."""
         if self.known_rows is None:
@@ -252,10 +257,23 @@ def core_of(program: Any) -> Core:
 class Core:
     """A circuit with what the host does around it. Safe to call from many threads."""
 
-    def __init__(self, split: Split, loss: Loss, policy: FixedPoint, walkers: int = 0):
+    def __init__(
+        self,
+        split: Split,
+        loss: Loss,
+        policy: FixedPoint,
+        walkers: int = 0,
+        on_halves: Callable[[], Halves | None] = lambda: None,
+    ):
         self.split, self.loss, self.policy, self.walkers = split, loss, policy, walkers
+        self._on_halves = on_halves
         self.saturated = 0  # values that were taken to the nearest that the circuit's input holds
         self._lock = threading.Lock()
+
+    @cached_property
+    def halves(self) -> Halves | None:
+        """What is lost of each half of the calibration rows with the ranges of the other one; None without ranges."""
+        return self._on_halves()
 
     @cached_property
     def trees(self) -> Ensemble | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tensorml.executors.fpga.circuit import Circuit
 from tensorml.executors.fpga.estimate import Counts, estimate
+from tensorml.executors.fpga.halves import Halves
 from tensorml.executors.fpga.progress import Watch
 from tensorml.executors.fpga.stages import Stage
 from tensorml.executors.fpga.stages import table as stage_table
@@ -21,8 +22,9 @@ from tensorml.report import Table
 class Accuracy:
     """What fixed point loses.
 
-    error: the largest of a result, in its unit; relative: to the range of the results. rows: those that it was measured
-    on; 0: it is a bound for all rows. bits: of each kind of number, at most. labels: how many of the rows got another.
+    error: the largest of a result, in its unit; relative: to the range of the results. rows: the calibration rows that
+    it was measured on; 0: it is a bound for all rows. bits: of each kind of number, at most. labels: how many of the
+    rows got another. halves: the same of rows that the ranges are not from; None if no range is from rows.
     """
 
     error: float
@@ -30,6 +32,7 @@ class Accuracy:
     rows: int = 0
     bits: Mapping[str, int] = field(default_factory=dict)
     labels: int | None = None
+    halves: Halves | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class Report:
             notes += _timing(self.timing, self.latency, self.interval)
         if self.accuracy is not None:
             notes.append(_accuracy(self.accuracy))
+            if self.accuracy.halves is not None:
+                notes.append(_halves(self.accuracy.halves))
         if self.simulated:
             notes.append(f"Simulation: {_count(self.simulated)} rows per second.")
         if self.saturated:
@@ -142,6 +147,14 @@ def _accuracy(accuracy: Accuracy) -> str:
     if accuracy.labels is not None:
         text += f", {_count(accuracy.labels)} labels changed"
     return f"{text}; {bits}." if bits else f"{text}."
+
+
+def _halves(halves: Halves) -> str:
+    text = f"Each half of them with the ranges of the other: error {halves.relative:.3%} of the range"
+    text += f", {_count(halves.labels)} labels changed"
+    if halves.outside:
+        text += f"; where values are outside, in {_count(halves.outside)} rows, up to {halves.worst:.3%}"
+    return f"{text}."
 
 
 def measured(

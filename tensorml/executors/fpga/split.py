@@ -20,6 +20,7 @@ from tensorml.graph import Const, Graph, Input, Op, TensorType
 
 LINEAR = (ops.Add, ops.Sub, ops.Neg, ops.Cast, ops.Columns, ops.Concat, ops.Reshape)
 SCALING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cast, ops.Finite, ops.Within, ops.Require)
+TAILS = 6.0  # a tail that falls off exponentially reaches so much further once in exp(6) = 400 times as many rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,10 +281,27 @@ def scaling(graph: Graph) -> set[Op]:
 
 
 def measured(graph: Graph, rows: Mapping[str, np.ndarray]) -> Ranges:
-    """The ranges that the values of some rows have."""
+    """The ranges that values have, as far as some rows show them: with head room for others."""
+    known: dict[Op, tuple[np.ndarray, np.ndarray]] = {}
 
     def ranges(op: Op) -> tuple[np.ndarray, np.ndarray]:
-        value = evaluate(Graph({"value": op}), rows)["value"].astype(np.float64)
-        return value.min(0), value.max(0)
+        if op not in known:
+            known[op] = with_head_room(evaluate(Graph({"value": op}), rows)["value"].astype(np.float64))
+        return known[op]
 
     return ranges
+
+
+def with_head_room(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The range of each column, and TAILS times as much beyond each end as the last tenth of the values spreads there.
+
+    So a column that ends at a limit gets nothing, one with a long tail much. Where no value is negative, none will be,
+    or no positive one. values: float64 [N, C].
+    """
+    count = len(values)
+    last = min(count, max(2, -(-count // 10)))
+    order = np.partition(values, (0, last - 1, count - last, count - 1), axis=0)
+    least, most = order[0], order[-1]
+    low = least - TAILS * (order[last - 1] - order[:last]).mean(axis=0)
+    high = most + TAILS * (order[-last:] - order[-last]).mean(axis=0)
+    return np.where(least >= 0, np.maximum(low, 0), low), np.where(most <= 0, np.minimum(high, 0), high)

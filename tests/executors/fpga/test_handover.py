@@ -318,7 +318,7 @@ def test_the_command_line_says_why_there_is_no_circuit(tmp_path: Path, capsys: p
 def test_the_report_counts_values_that_were_outside_of_their_range() -> None:
     model = linear()
     assert model.report(fast=True).saturated == 0
-    assert "outside" not in str(model.report(fast=True))
+    assert "outside the range of their field" not in str(model.report(fast=True))
     model.predict(np.full((3, 4), 1e6))
     assert model.report(fast=True).saturated == 12
     assert "Values outside the range of their field, taken to its nearest: 12." in str(model.report(fast=True))
