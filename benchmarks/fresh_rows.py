@@ -1,9 +1,10 @@
-"""How accurate circuits in fixed point are on rows that they were not calibrated with: `python -m benchmarks.fresh_rows`.
+"""How accurate circuits in fixed point are on rows that they were not calibrated with.
 
-Half of the rows fit the model and calibrate the circuit; the others are fresh. Prints, for each model, the bits, the
-largest error on both halves relative to the range of the results on the first one, on fresh rows of which no value
-saturates, the share of labels that change, the values that saturate, and estimated LUTs. Of several seeds: the means,
-and the largest errors.
+`python -m benchmarks.fresh_rows`. Half of the rows fit the model and calibrate the circuit; the others are fresh.
+Prints, for each model, the bits, the largest error on both halves relative to the range of the results on the first
+one, on fresh rows of which no value saturates, what the report says of halves of the first half, the share of labels
+that change on fresh rows, the values and the share of rows that saturate there, and estimated LUTs and DSPs. Of several
+seeds: the means, and the largest errors.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ from tensorml.executors.reference import evaluate
 from tensorml.report import Table
 
 Data = tuple[np.ndarray, np.ndarray]
-HEADERS = ["Model", "Output", "Bits", "Calibration [%]", "Fresh [%]", "of these inside [%]", "Halves, inside [%]", "Labels [%]", "Saturated",
-           "Rows saturated [%]", "LUTs, 7 series", "DSPs", "Seconds"]  # fmt: skip
+HEADERS = [
+    "Model", "Output", "Bits", "Calibration [%]", "Fresh [%]", "of these inside [%]", "Halves [%]", "Labels [%]",
+    "Saturated", "Rows saturated [%]", "LUTs, 7 series", "DSPs", "Seconds",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ class Case:
 
 def two_classes() -> Data:
     """4,000 rows of 16 features."""
-    return make_classification(4000, 16, n_informative=8, random_state=0)
+    data: Any = make_classification(4000, 16, n_informative=8, random_state=0)
+    return data
 
 
 def numbers() -> Data:
     """4,000 rows of 16 features, and what a line makes of them, with noise."""
-    return make_regression(4000, 16, noise=10.0, random_state=0)  # pyright: ignore[reportReturnType]
+    data: Any = make_regression(4000, 16, noise=10.0, random_state=0)
+    return data
 
 
 def network(kind: Callable[..., Any], activation: str) -> Any:
@@ -129,8 +134,9 @@ class Found:
 def fitted(case: Case, seed: int) -> tuple[Any, np.ndarray, np.ndarray]:
     """The model, the rows that it was fitted on, and the others."""
     x, y = case.load(return_X_y=True) if case.load.__name__.startswith("load") else case.load()
-    half, fresh, labels, _ = train_test_split(x, y, test_size=0.5, random_state=seed)  # pyright: ignore[reportAssignmentType]
-    model = make_pipeline(StandardScaler(), clone(case.model)) if case.scaled else clone(case.model)
+    parts: Any = train_test_split(x, y, test_size=0.5, random_state=seed)
+    half, fresh, labels, _ = parts
+    model: Any = make_pipeline(StandardScaler(), clone(case.model)) if case.scaled else clone(case.model)
     return model.fit(half, labels), half, fresh
 
 
@@ -186,7 +192,8 @@ def cells(case: Case, found: Sequence[Found]) -> list[str]:
 
     return [
         case.name, case.output, f"{mean('bits'):.1f}", f"{100 * most('calibration'):.2f}", f"{100 * most('fresh'):.2f}",
-        f"{100 * most('inside'):.2f}", f"{100 * most('halves'):.2f}", f"{100 * mean('labels'):.2f}", f"{mean('saturated'):.1f}",
+        f"{100 * most('inside'):.2f}", f"{100 * most('halves'):.2f}", f"{100 * mean('labels'):.2f}",
+        f"{mean('saturated'):.1f}",
         f"{100 * mean('share'):.1f}", f"{mean('luts'):,.0f}", f"{mean('dsps'):,.0f}", f"{mean('seconds'):.1f}",
     ]  # fmt: skip
 

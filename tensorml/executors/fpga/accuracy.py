@@ -12,7 +12,7 @@ import numpy as np
 from tensorml import ops
 from tensorml.executors.fpga.entrances import Encoder
 from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, NoRows, Numbers, Outside, Rounding
-from tensorml.executors.fpga.leaves import leaf_ranges
+from tensorml.executors.fpga.leaves import leaf_ranges, sums_of_leaves
 from tensorml.executors.fpga.split import Split, meaning, measured, split
 from tensorml.executors.reference import evaluate
 from tensorml.graph import Graph, Input, Op
@@ -49,14 +49,15 @@ class FixedPoint:
     accuracy: the largest error of a result, relative to the range that the result has (over the calibration rows; over
         what the trees can give if there are none), and the largest share of calibration rows whose label changes, or
         whose result is further away because a label or a comparison is behind it (votes). A logarithm is as accurate
-        as what it is of. Predictions and transformed values have a range for each column, others one for all. With
-        bits given, what is lost is measured only.
+        as what it is of. Predictions and transformed values have a range for each column, others one for all. Errors on
+        few calibration rows have to be smaller, for those of other rows to be as small: see `enough`. With bits given,
+        what is lost is measured only.
     rounding: of what is passed on, in the circuit: "nearest" is half up, which takes an adder; "down" leaves the lowest
         bits out. The host's values and all constants go to the nearest, half up.
-    outside: what becomes of values outside the range that the calibration rows have, as far as the bits for these do
-        not hold them, or outside of the numbers that bits and fraction make: "saturate" takes the nearest that they
-        hold, and counts those that enter; "refuse" raises InputError for these, refuses models with such a constant,
-        and lets what is passed on keep its bits.
+    outside: what becomes of values outside the range that the calibration rows have, with head room for others (see
+        `split.with_head_room`), or outside of the numbers that bits and fraction make: "saturate" takes the nearest
+        that the bits hold, and counts those that enter; "refuse" raises InputError for these, refuses models with such
+        a constant, and lets what is passed on keep its bits.
     """
 
     bits: int | None = None
@@ -217,8 +218,11 @@ class Oracle:
         return dict(zip([op for op, _ in pairs], self.values([o for _, o in pairs]), strict=True))
 
 
-def loss(found: Split, oracle: Oracle | None) -> Loss:
-    """What the circuit's results and the outputs lose: measured on rows, else as a bound on the circuit's results."""
+def loss(found: Split, oracle: Oracle | None, every: Oracle | None = None) -> Loss:
+    """What the circuit's results and the outputs lose: measured on rows, else as a bound on the circuit's results.
+
+    every: the rows of which the range of the results is, if these are others.
+    """
     if oracle is None:
         losses = [bound(op, fixed) for op, fixed in found.exits.items()]
         return max(losses, key=lambda lost: lost.relative)
@@ -227,9 +231,11 @@ def loss(found: Split, oracle: Oracle | None) -> Loss:
     given = {op: meaning(fixed, fixed.op, op) for op, fixed in found.exits.items()}
     close = Graph({str(i): op for i, op in enumerate(watched)}).rewrite(lambda _: None, given)
     values = evaluated(close, oracle.rows, oracle.reached(close))
+    apart = [seen.get(op, "").partition("(")[0] in APART for op in watched]
+    exact, ranged = oracle.values(watched), (every or oracle).values(watched)
     losses = [
-        difference(exact, values[str(i)], seen.get(op, "").partition("(")[0] in APART, decided(op, found.exits))
-        for i, (op, exact) in enumerate(zip(watched, oracle.values(watched), strict=True))
+        difference(exact[i], values[str(i)], apart[i], decided(op, found.exits), ranged[i])
+        for i, op in enumerate(watched)
     ]
     worst = max(losses, key=lambda lost: lost.relative)
     return replace(worst, rows=oracle.count, labels=max(lost.labels for lost in losses))
@@ -287,8 +293,13 @@ def decided(op: Op, exits: Iterable[Op]) -> bool:
     return op.dtype.kind in "iub" or any(isinstance(o, DECISIONS) for o in late(op, exits))
 
 
-def difference(exact: np.ndarray, close: np.ndarray, apart: bool, decided: bool) -> Loss:
-    """What is lost of one value. apart: each column has a range of its own. decided: rows that are off are counted."""
+def difference(
+    exact: np.ndarray, close: np.ndarray, apart: bool, decided: bool, ranged: np.ndarray | None = None
+) -> Loss:
+    """What is lost of one value. apart: each column has a range of its own. decided: rows that are off are counted.
+
+    ranged: what the range is of; None: of the exact values.
+    """
     rows = len(exact)
     if not exact.size:
         return Loss(0.0, 0.0, rows)
@@ -301,7 +312,8 @@ def difference(exact: np.ndarray, close: np.ndarray, apart: bool, decided: bool)
             (exact == close) | (np.isnan(exact) & np.isnan(close)) | (np.abs(exact - close) <= rounding * np.abs(exact))
         )
         error = np.where(alike, 0.0, np.nan_to_num(np.abs(exact - close), nan=np.inf))
-        spread = spans(exact) if apart else spans(exact.reshape(-1, 1))
+        ranged = exact if ranged is None else ranged.reshape(len(ranged), -1).astype(np.float64)
+        spread = spans(ranged) if apart else spans(ranged.reshape(-1, 1))
         relative = np.where(error > 0, error / spread, 0.0).max(axis=1)
     if decided:
         return Loss(0.0, 0.0, rows, share(relative))
@@ -336,13 +348,3 @@ def bound(op: Op, fixed: Fixed) -> Loss:
         spread += float(above.max(initial=0))
         error += float(np.ptp(integers.values[leaves] * step - above, axis=0).max(initial=0)) / 2  # start in the middle
     return Loss(error, error / spread if error else 0.0, 0)
-
-
-def sums_of_leaves(op: Op, fixed: Fixed) -> tuple[ops.LeafSum, ops.LeafSum] | None:
-    """The sum of leaves that a value is, up to constants, and the same one of integers; None if it is no such sum."""
-    while isinstance(op, ops.Add | ops.Sub | ops.Reshape | ops.Cast):
-        op = next(o for o in op.operands if o.operands or o.type.batched)
-    integers = fixed.op
-    while isinstance(integers, ops.Reshape):
-        integers = integers.x
-    return (op, integers) if isinstance(op, ops.LeafSum) and isinstance(integers, ops.LeafSum) else None

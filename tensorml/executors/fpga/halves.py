@@ -8,10 +8,11 @@ import numpy as np
 
 from tensorml import ops
 from tensorml.executors.fpga.accuracy import FixedPoint, Oracle, Rows, loss, some
-from tensorml.executors.fpga.entrances import Encoder
+from tensorml.executors.fpga.entrances import Encoder, Ranges
 from tensorml.executors.fpga.fixed import DoesNotFit
 from tensorml.executors.fpga.split import Split, measured, split
 from tensorml.executors.reference import evaluate
+from tensorml.graph import Graph, Op
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,33 @@ def on_halves(found: Split, policy: FixedPoint, rows: Rows | None, encoder: Enco
     odd, even = (chosen(rows, slice(start, None, 2)) for start in (1, 0))
     graph, numbers = found.source, policy.numbers(found.bits)
     try:
-        splits = [split(graph, numbers, measured(graph, half), encoder) for half in (odd, even)]
+        splits = [split(graph, numbers, ranges_of(graph, half, rows), encoder) for half in (odd, even)]
     except DoesNotFit:  # functions of columns whose steps are alike only by all rows
         return None
-    parts = [half_of(by_other, some(half)) for by_other, half in zip(splits, (even, odd), strict=True)]
+    every = Oracle(graph, some(rows))
+    parts = [half_of(by_other, some(half), every) for by_other, half in zip(splits, (even, odd), strict=True)]
     relative, labels, beyond, worst = zip(*parts, strict=True)
     return Halves(max(relative), sum(labels), sum(beyond), max(worst))
 
 
-def half_of(found: Split, rows: Rows) -> tuple[float, int, int, float]:
-    """The figures of Halves, of some rows."""
-    beyond = outside(found, rows).any(axis=1)
-    inside, every = (loss(found, Oracle(found.source, part)) for part in (chosen(rows, ~beyond), rows))
-    return inside.relative, round(inside.labels * inside.rows), int(beyond.sum()), every.relative
+def ranges_of(graph: Graph, half: Rows, rows: Rows) -> Ranges:
+    """The ranges that half of the rows show; those of all rows for columns that have one value in that half."""
+    few, all_ = measured(graph, half), measured(graph, rows)
+
+    def ranges(op: Op) -> tuple[np.ndarray, np.ndarray]:
+        ends = few(op)
+        constant = ends[0] == ends[1]
+        least, most = (np.where(constant, a, b) for a, b in zip(all_(op), ends, strict=True))
+        return least, most
+
+    return ranges
+
+
+def half_of(found: Split, rows: Rows, every: Oracle) -> tuple[float, int, int, float]:
+    """The figures of Halves, of some rows. every: those that the range of the results is of."""
+    beyond = np.asarray(outside(found, rows).any(axis=1))
+    inside, both = (loss(found, Oracle(found.source, part), every) for part in (chosen(rows, ~beyond), rows))
+    return inside.relative, round(inside.labels * inside.rows), int(beyond.sum()), both.relative
 
 
 def chosen(rows: Rows, which: np.ndarray | slice) -> Rows:

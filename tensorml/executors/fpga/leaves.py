@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tensorml import ops
-from tensorml.executors.fpga.fixed import DoesNotFit, Numbers
+from tensorml.executors.fpga.fixed import DoesNotFit, Fixed, Numbers
 from tensorml.graph import Op
 
 STARTS = 64  # that are tried for the integers of a tree
@@ -24,6 +24,16 @@ def sum_range(op: ops.LeafSum) -> tuple[np.ndarray, np.ndarray]:
     else:
         low, high = (np.bincount(op.output, ends[:, end, 0], len(op.start)) for end in (0, 1))
     return op.start + low, op.start + high
+
+
+def sums_of_leaves(op: Op, fixed: Fixed) -> tuple[ops.LeafSum, ops.LeafSum] | None:
+    """The sum of leaves that a value is, up to constants, and the same one of integers; None if it is no such sum."""
+    while isinstance(op, ops.Add | ops.Sub | ops.Reshape | ops.Cast):
+        op = next(o for o in op.operands if o.operands or o.type.batched)
+    integers = fixed.op
+    while isinstance(integers, ops.Reshape):
+        integers = integers.x
+    return (op, integers) if isinstance(op, ops.LeafSum) and isinstance(integers, ops.LeafSum) else None
 
 
 @dataclass(frozen=True)
