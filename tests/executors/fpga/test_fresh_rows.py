@@ -143,6 +143,14 @@ def test_few_rows_have_head_room_for_what_they_show(rows: int) -> None:
     assert rows != 2 or (least < values.min(0))[values.min(0) < 0].all()
 
 
+def test_finding_the_range_of_rows_leaves_them_as_they_are() -> None:
+    for columns in (1, 3):
+        values = RNG.normal(size=(50, columns))
+        kept = values.copy()
+        with_head_room(values)
+        np.testing.assert_array_equal(values, kept)
+
+
 def test_errors_on_few_rows_have_to_be_smaller_than_asked_for() -> None:
     linear = core_of(halved("LinearRegression, diabetes").circuit, "predict").split
     trees = core_of(halved("RandomForestClassifier, breast cancer").circuit, "predict").split
