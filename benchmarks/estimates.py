@@ -1,146 +1,180 @@
-"""Fits the costs of the estimate without tools to what Yosys makes of circuits: `python -m benchmarks.estimates`.
+"""The estimate without tools beside what Yosys makes of the same circuits: `python -m benchmarks.estimates`.
 
-Compares are measured alone; what a bit of a choice and of a counter takes is fitted to tree ensembles. Prints the costs
-as they stand in tensorml/executors/fpga/estimate.py, and the errors of a new fit and of those that stand there, also
-for linear models and networks, and of the estimate that is made before there is a circuit.
+Circuits of all kinds, small to middle, for all families, the smallest first: each takes Yosys 5 to 60 seconds of a
+core. What it ends with is kept in a file as soon as it is known, under the digest of the circuit, so that a second run
+measures what is missing or has become another circuit. Prints errors, and writes the table of docs/circuits.md.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from scipy.optimize import nnls
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-import tensorml
-from benchmarks.circuits import CASES, breast_cancer, digits, fitted
-from tensorml.executors.fpga.accuracy import FixedPoint
+from benchmarks.circuit_models import CASES, Case
+from benchmarks.limits import PAGE, no_cache
+from benchmarks.models import FOLDER
+from benchmarks.report import markdown_table
 from tensorml.executors.fpga.area import size
-from tensorml.executors.fpga.circuit import Circuit, Field
-from tensorml.executors.fpga.design import GATED, Signal, at_least_by_gates
-from tensorml.executors.fpga.estimate import Counts, estimate
-from tensorml.executors.fpga.program import Core, FpgaExecutor, core_of
-from tensorml.executors.fpga.synthesis import synthesize
+from tensorml.executors.fpga.estimate import estimate
+from tensorml.executors.fpga.program import Core
+from tensorml.executors.fpga.room import area as area_of_walkers
+from tensorml.executors.fpga.synthesis import FAMILIES, Area, synthesize
 
-LEAF_BITS = (3, 4, 6)
-WIDTHS = (2, 3, 4, 5, 20, 32)  # of values that are compared: up to 16 bits, by parts of up to five
-MOST = 40  # compares of one value
-
-
-def compares(width: int) -> tuple[Circuit, int]:
-    """A circuit of compares of one value with constants that are spread evenly, and how many they are."""
-    count = min(MOST, 2**width // 2)
-    ranks = np.linspace(1, 2**width - 1, count).astype(int)
-    value = Signal("in_row", 0, 2**width - 1, 0)
-    gates = width <= GATED
-    held = ", ".join(at_least_by_gates(value, int(r)) if gates else f"in_row >= {width}'d{r}" for r in ranks)
-    name = f"compares_{width}"
-    text = f"""
-module {name} (input wire clk, input wire rst, input wire in_valid, output wire in_ready,
-    input wire [{width - 1}:0] in_row, output wire out_valid, output reg [{count - 1}:0] out_row);
-    assign in_ready = 1'b1;
-    assign out_valid = 1'b0;
-    always @(posedge clk) out_row <= {{{held}}};
-endmodule
-"""
-    return Circuit(name, text, (Field("x", width),), tuple(Field(f"y{i}", 1) for i in range(count)), 1), count
+BEGIN, END = "<!-- estimates -->\n", "<!-- /estimates -->\n"
+KEPT = "estimates.json"
+TIMEOUT = 600.0  # seconds that Yosys may take
 
 
-LINEAR = {
-    "logistic regression, breast cancer": (lambda: LogisticRegression(), breast_cancer),
-    "logistic regression, digits": (lambda: LogisticRegression(), digits),
-    "network of 8, breast cancer": (lambda: MLPClassifier((8,), random_state=0), breast_cancer),
-}
+@dataclass(frozen=True)
+class Measured:
+    """What Yosys made of a case's circuit, whose digest this is."""
+
+    case: str
+    family: str
+    digest: str
+    luts: int
+    memory_luts: int
+    flip_flops: int
+    dsps: int
+    block_rams: int
+    carries: int
+    cells: Mapping[str, int]
+    seconds: float
 
 
-def linear(only: Sequence[str], bits: Sequence[int]) -> dict[str, Core]:
-    """The circuits of linear models and networks."""
-    found = {}
-    for name, (make, load) in LINEAR.items():
-        if only and not any(part in name for part in only):
-            continue
-        x, y = load()
-        model = make_pipeline(StandardScaler(), make()).fit(x, y)
-        for most in bits:
-            converted = tensorml.convert(model, x, executor=FpgaExecutor(fixed=FixedPoint(bits=most)))
-            found[f"{name}, {most} bits"] = core_of(converted.program("predict"))
-    return found
+class Results:
+    """All that was measured, in a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        entries = json.loads(path.read_text()) if path.exists() else []
+        self.found = {(m["digest"], m["family"]): Measured(**m) for m in entries}
+
+    def known(self, core: Core, family: str) -> Measured | None:
+        """What Yosys has made of a circuit."""
+        return self.found.get((core.circuit.digest, family))
+
+    def take(self, case: Case, core: Core, family: str) -> None:
+        """Measure, unless it is known."""
+        if self.known(core, family) is not None:
+            return
+        begun = time.monotonic()
+        with no_cache():
+            area = synthesize(core.circuit, family, timeout=TIMEOUT)
+        digest, seconds = core.circuit.digest, round(time.monotonic() - begun, 1)
+        self.found[digest, family] = Measured(case.words, digest=digest, seconds=seconds, **asdict(area))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps([asdict(m) for m in self.found.values()], indent=1))
 
 
-def ensembles(only: Sequence[str], bits: Sequence[int]) -> dict[str, Core]:
-    """The circuits of the models of benchmarks.circuits, with leaves of so many bits."""
-    found = {}
-    for case in CASES:
-        if only and not any(part in case.name for part in only):
-            continue
-        model, _ = fitted(case)
-        graph = tensorml.convert(model, executor="reference").graph.select("predict")
-        for most in bits:
-            program = FpgaExecutor(fixed=FixedPoint(bits=most)).compile(graph)
-            found[f"{case.name}, {most} bits"] = core_of(program)
-    return found
+@dataclass(frozen=True)
+class Compared:
+    """An estimate with the circuit, and the one before it, beside what Yosys made."""
 
+    case: Case
+    measured: Measured
+    estimated: Area
+    before: Area
 
-def bits_of(counts: Counts, kind: str) -> int:
-    """The bits of all operations of a kind."""
-    return sum(bits * count for (name, bits), count in counts.items() if name == kind)
+    def error(self, name: str, early: bool = False) -> float:
+        """Of a resource, relative to what there is; of what there is none of, their number."""
+        there = getattr(self.measured, name)
+        return (getattr(self.before if early else self.estimated, name) - there) / max(1, there)
 
-
-def compare_cost(counts: Counts, each: Mapping[int, float]) -> float:
-    """The LUTs of all compares; of widths that were not measured by the straight line between those that were."""
-    widths = sorted(each)
-    costs = [each[width] for width in widths]
-    return sum(
-        count * float(np.interp(bits, widths, costs)) for (name, bits), count in counts.items() if name == "compare"
-    )
-
-
-def fit(cores: Mapping[str, Core], family: str, console: Console) -> None:
-    """Print what fits a family best, by relative error, and the errors."""
-    each = {}
-    for width in WIDTHS:
-        circuit, count = compares(width)
-        each[width] = synthesize(circuit, family).luts / count
-    console.print(f"{family}: a compare by bits { ({w: round(c, 2) for w, c in each.items()}) }")
-    circuits = [core.circuit for core in cores.values()]
-    luts = np.array([synthesize(circuit, family).luts for circuit in circuits], float)
-    known = np.array([compare_cost(circuit.counts, each) for circuit in circuits])
-    parts = np.array([[bits_of(c.counts, "choice"), bits_of(c.counts, "counter")] for c in circuits], float)
-    if parts.any():
-        costs, _ = nnls(parts / luts[:, None], np.maximum(luts - known, 0) / luts)
-        console.print(f"{family}: choice {costs[0]:.3f}, counter {costs[1]:.3f} for each bit")
-        console.print(f"{family}: errors of these {([f'{e:+.0%}' for e in (parts @ costs + known) / luts - 1])}")
-
-
-def compare(cores: Mapping[str, Core], family: str, console: Console) -> None:
-    """Print the errors of the costs as they stand: with the circuit, and before there is one."""
-    errors = []
-    for name, core in cores.items():
-        luts = synthesize(core.circuit, family).luts
-        errors.append(
-            [found.luts / luts - 1 for found in (estimate(core.circuit.counts, family), size(core.split, family))]
+    def words(self) -> str:
+        """For people."""
+        figures = (
+            f"{name} {getattr(self.measured, name):,} {self.error(name):+.0%}"
+            for name in ("luts", "memory_luts", "flip_flops", "dsps", "block_rams")
         )
-        console.print(f"  {family}, {name}: {luts:,} LUTs, errors {errors[-1][0]:+.1%} and {errors[-1][1]:+.1%}")
-    console.print(f"{family}: roots of the mean squares {np.sqrt(np.mean(np.square(errors), axis=0)).round(3)}")
+        early = f"before {self.error('luts', True):+.0%}"
+        return f"{self.measured.family} {self.case.words}: {', '.join(figures)}, {early}, {self.measured.seconds} s"
+
+
+def compared(case: Case, core: Core, family: str, results: Results) -> Compared | None:
+    """The estimates beside what is known of a circuit; None if nothing is."""
+    found = results.known(core, family)
+    if found is None:
+        return None
+    if core.trees is not None:
+        estimated = before = area_of_walkers(core.trees, core.walkers, family)
+    else:
+        estimated, before = estimate(core.circuit.counts, family), size(core.split, family)
+    return Compared(case, found, estimated, before)
+
+
+def spread(errors: Iterable[float]) -> str:
+    """The median of the sizes of errors, and the largest."""
+    found = np.array(list(errors))
+    if not len(found):
+        return "-"
+    worst = found[np.abs(found).argmax()]
+    return f"{np.median(np.abs(found)):.0%}, {worst:+.0%}" if worst else "0"
+
+
+def table(found: Sequence[Compared]) -> str:
+    """The errors of each kind of circuit."""
+    titles = [family.title.removeprefix("AMD ").removeprefix("Lattice ") for family in FAMILIES.values()]
+    head = ("Circuits", *(f"LUTs, {title}" for title in titles), "before a circuit", "Flip-flops", "DSPs", "Block RAM")
+    rows = []
+    for kind in dict.fromkeys(case.kind for case in CASES):
+        these = [c for c in found if c.case.kind == kind]
+        by_family = [[c for c in these if c.measured.family == family] for family in FAMILIES]
+        counts = "/".join(str(len(part)) for part in by_family)
+        rows.append([f"{kind} ({counts})", *(spread(c.error("luts") for c in part) for part in by_family)])
+        rows[-1].append(spread(c.error("luts", True) for c in these))
+        rows[-1] += [spread(c.error(name) for c in these) for name in ("flip_flops", "dsps", "block_rams")]
+    return markdown_table(head, rows) + "\n"
+
+
+def write_page(text: str) -> None:
+    """Put the table between its marks."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{PAGE} has no {BEGIN.strip()} ... {END.strip()}")
+    PAGE.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fit all families."""
+    """Measure what is missing, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.estimates", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases whose names contain one of these")
-    parser.add_argument("--bits", nargs="+", type=int, default=list(LEAF_BITS), metavar="N", help="of leaves")
-    parser.add_argument("--families", nargs="+", default=["ecp5", "xc7", "xcup"], metavar="NAME")
-    options, console = parser.parse_args(argv), Console(width=160, highlight=False)
-    trees, others = ensembles(options.only, options.bits), linear(options.only, options.bits)
-    for family in options.families:
-        fit(trees, family, console)
-        compare(trees | others, family, console)
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="NAME", help="cases whose names contain one of these"
+    )
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), metavar="NAME", help="that are measured")
+    parser.add_argument("--most", type=int, default=10**9, metavar="N", help="estimated LUTs of what is measured")
+    parser.add_argument("--kept", type=Path, default=FOLDER / KEPT, metavar="JSON", help="the file of results")
+    parser.add_argument("--known", action="store_true", help="measure nothing")
+    parser.add_argument("--no-page", action="store_true", help="print only")
+    options = parser.parse_args(argv)
+    results = Results(options.kept)
+    cores = {case: case.core() for case in CASES if any(part in case.words for part in options.only)}
+    found = list(run(cores, results, options))
+    if not options.no_page:
+        write_page(table(found))
+
+
+def run(cores: Mapping[Case, Core], results: Results, options: argparse.Namespace) -> Iterator[Compared]:
+    """Measure what is missing, and print what is known, the smallest first."""
+    console = Console(width=200, highlight=False)
+    takes = {case: estimate(core.circuit.counts, "xc7").luts for case, core in cores.items()}
+    for case in sorted(cores, key=takes.__getitem__):
+        for family in FAMILIES:
+            if not options.known and family in options.families and takes[case] <= options.most:
+                results.take(case, cores[case], family)
+            found = compared(case, cores[case], family, results)
+            if found is not None:
+                console.print(found.words())
+                yield found
 
 
 if __name__ == "__main__":

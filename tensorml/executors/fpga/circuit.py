@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+Kind = tuple[str, *tuple[int, ...]]
+"""Operations of one kind and one size: see `estimate.Counts`."""
+
 READS = re.compile(r'\$readmemh\("([^"]+)", (\w+)\);')
 
 
@@ -51,7 +54,7 @@ class Circuit:
     outputs: tuple[Field, ...]
     latency: int
     interval: int = 1
-    counts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False, repr=False)
+    counts: Mapping[Kind, int] = field(default_factory=dict, compare=False, repr=False)
     images: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property

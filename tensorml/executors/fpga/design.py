@@ -6,8 +6,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.circuit import Circuit, Field, Kind
 from tensorml.executors.fpga.fixed import width
 
 ALWAYS = -1  # the stage of constants
@@ -86,6 +87,16 @@ def at_least_by_gates(x: Signal, bound: int) -> str:
     return text
 
 
+def kind_of_product(x: Signal, y: Signal, size: int) -> Kind:
+    """Of a product of `size` bits: of two values, or of one with a constant, the bits of the wider and the other one.
+
+    The bits are those of signed numbers, as DSPs multiply them; what makes a constant even is left out.
+    """
+    low = y.low // max(1, y.low & -y.low) if y.constant else 0
+    factors = x.width + (not x.signed), width(low, low) + (low > 0) if y.constant else y.width + (not y.signed)
+    return "constant product" if y.constant else "product", max(factors), min(factors), size
+
+
 @dataclass
 class Stage:
     """What is computed from one edge of the clock to the next: the registers that it ends in, by what they are for."""
@@ -106,10 +117,15 @@ class Design:
         self.wires: list[tuple[Signal, str]] = []
         self.tables: dict[tuple[int, ...], str] = {}
         self.counters: dict[tuple[int, int], str] = {}
-        self.counts: Counter[tuple[str, int]] = Counter()
+        self.counts: Counter[Kind] = Counter()
+        self.functions: set[object] = set()  # that bits of trees' leaves are, each counted once
+        self._products: dict[str, Kind] = {}  # those whose lowest bit is not always 0
+        self._sums: dict[str, tuple[int, list[str]]] = {}  # that read products: their bits, and which ones
         self._names: Counter[str] = Counter()
         self._known: dict[tuple[str, int], Signal] = {}
         self._delayed: dict[Signal, list[Signal]] = {}
+        self._bits: dict[Signal, int] = {}  # those that differ from each other
+        self._read: dict[Signal, Counter[int]] = defaultdict(Counter)  # bits, by how many stages later
 
     def name(self, stem: str) -> str:
         """A name that no other signal has."""
@@ -130,12 +146,14 @@ class Design:
         low: int,
         high: int,
         stage: int,
-        made_of: tuple[str, int] | None = None,
+        made_of: Kind | None = None,
         times: int = 1,
+        bits: int | None = None,
     ) -> Signal:
         """The value of an expression of signals of `stage`, one stage later. The same expression is computed once.
 
-        made_of: the kind and the bits of the operations in it, for `counts`; times: how many they are.
+        made_of: the kind and the bits of the operations in it, for `counts`; times: how many they are; bits: those of
+        the value that are not always alike, if that is known.
         """
         if low == high:
             return number(low)
@@ -143,7 +161,8 @@ class Design:
         if known is None:
             known = Signal(self.name(stem), low, high, stage + 1)
             self.stages[stage].notes[note].append((known, expression))
-            self.counts["register", known.width] += 1
+            self._bits[known] = known.width if bits is None else bits
+            self.counts["register", self._bits[known]] += 1
             if made_of is not None:
                 self.counts[made_of] += times
             self._known[expression, stage] = known
@@ -158,8 +177,9 @@ class Design:
             self._known[expression, stage] = known
         return known
 
-    def at(self, signal: Signal, stage: int) -> Signal:
-        """The signal, delayed to a stage."""
+    def at(self, signal: Signal, stage: int, bits: int | None = None) -> Signal:
+        """The signal, delayed to a stage. bits: how many of it are read there; None: all."""
+        self._read[signal][stage - signal.stage] += signal.width if bits is None else bits
         if signal.constant or signal.stage == stage:
             return signal
         chain = self._delayed.setdefault(signal, [signal])
@@ -167,7 +187,6 @@ class Design:
             last = chain[-1]
             later = Signal(f"{signal.name}_d{len(chain)}", signal.low, signal.high, last.stage + 1)
             self.stages[last.stage].delays.append((later, last.name))
-            self.counts["register", later.width] += 1
             chain.append(later)
         return chain[stage - signal.stage]
 
@@ -176,8 +195,8 @@ class Design:
         stage = max((s.stage for s in signals), default=0)
         return max(0, stage), [self.at(s, stage) for s in signals]
 
-    def sum(self, stem: str, note: str, terms: Sequence[Signal]) -> Signal:
-        """The sum of some signals, in one stage."""
+    def sum(self, stem: str, note: str, terms: Sequence[Signal], unread: int = 0) -> Signal:
+        """The sum of some signals, in one stage. unread: how many of its lowest bits nothing reads."""
         fixed = sum(t.low for t in terms if t.constant)
         parts = [t for t in terms if not t.constant]
         parts += [number(fixed)] if fixed or not parts else []
@@ -187,7 +206,13 @@ class Design:
         low, high = sum(t.low for t in parts), sum(t.high for t in parts)
         signed = any(t.signed for t in parts)
         text = " + ".join(t.text(signed) for t in parts)
-        return self.register(stem, note, text, low, high, stage, ("adder", width(low, high)), len(parts) - 1)
+        size, constant = width(low, high), fixed and len(parts) == 2
+        kind = ("constant adder", size - (fixed & -fixed).bit_length() + 1) if constant else ("adder", size)
+        result = self.register(stem, note, text, low, high, stage, kind, len(parts) - 1, size - unread)
+        products = [part.name for part in parts if part.name in self._products]
+        if kind[0] == "adder" and products:
+            self._sums[result.name] = kind[1], products
+        return result
 
     def adder_tree(self, stem: str, note: str, terms: Sequence[Signal], at_once: int = 2) -> Signal:
         """The sum of many signals, `at_once` of them a stage."""
@@ -207,16 +232,19 @@ class Design:
         corners = [p * q for p in (x.low, x.high) for q in (y.low, y.high)]
         low = max(0, min(corners)) if x == y else min(corners)
         stage, (x, y) = self.aligned(x, y)
-        signed = x.signed or y.signed
-        kind = "constant multiplier" if y.constant else "multiplier", max(x.width, y.width)
+        signed, size = x.signed or y.signed, width(low, max(corners))
+        kind: Kind = kind_of_product(x, y, size)
         if y.constant and abs(y.low) & (abs(y.low) - 1) == 0:  # a shift, and the negative of it
-            kind = "adder" if y.low < 0 else "shift", width(low, max(corners))
-        return self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
+            kind = "constant adder" if y.low < 0 else "shift", size
+        result = self.register(stem, note, f"{x.text(signed)} * {y.text(signed)}", low, max(corners), stage, kind)
+        if kind[0] == "product" or (kind[0] == "constant product" and y.low % 2):
+            self._products[result.name] = kind
+        return result
 
     def shift_right(self, stem: str, note: str, x: Signal, shift: int, nearest: bool = True) -> Signal:
         """The quotient x / 2^shift: the nearest, half up, or the one below."""
         half = int(nearest) << shift - 1
-        rounded = self.sum(stem, note, [x, number(half)])
+        rounded = self.sum(stem, note, [x, number(half)], unread=shift)
         low, high = (x.low + half) >> shift, (x.high + half) >> shift
         if low == high or rounded.constant:
             return number(low)
@@ -234,7 +262,7 @@ class Design:
             expression += f"{text} < {number(low).text(x.signed)} ? {number(low).text(x.signed)} : "
         if x.high > high:
             expression += f"{text} > {number(high).text(x.signed)} ? {number(high).text(x.signed)} : "
-        kind, times = ("compare", x.width), expression.count("?")
+        kind, times = ("limit", x.width), expression.count("?") - (x.low < low == 0)  # registers can be reset to 0
         return self.register(stem, note, expression + text, max(low, x.low), min(high, x.high), x.stage, kind, times)
 
     def at_least(self, stem: str, note: str, x: Signal | Coded, bound: int) -> Signal:
@@ -264,14 +292,16 @@ class Design:
         stage, (reached, passed, beyond) = self.aligned(reached, passed, beyond)
         both = " & ".join(part.name for part in (reached, beyond) if not part.constant)
         text = both if passed.constant else f"{passed.name} | {both}"
-        return self.register(stem, note, text, 0, 1, stage, ("compare", 3))
+        inputs = sum(not part.constant for part in (reached, passed, beyond))
+        return self.register(stem, note, text, 0, 1, stage, ("choice", inputs))
 
     def table(self, stem: str, note: str, index: Signal, values: Sequence[int]) -> Signal:
         """values[index]. index: from 0 to the number of values - 1."""
         values = tuple(values)
         name = self.tables.setdefault(values, f"{stem}_table_{len(self.tables)}")
-        low, high, kind = min(values), max(values), ("table", width(min(values), max(values)))
-        return self.register(stem, note, f"{name}({index.name})", low, high, index.stage, kind, len(values))
+        low, high = min(values), max(values)
+        kind = "table", width(low, high), len(values)
+        return self.register(stem, note, f"{name}({index.name})", low, high, index.stage, kind)
 
     def counter(self, units: int, twos: int) -> str:
         """The function that counts bits: so many ones, in its lowest bits, and so many twos."""
@@ -286,4 +316,37 @@ class Design:
         fields = tuple(Field(label, s.width, s.signed) for label, s in results)
         rows = tuple(Field(s.name, s.width, s.signed) for s in self.inputs)
         verilog = module(self, name, title, results, latest)
-        return Circuit(name, verilog, rows, fields, latest, counts=dict(self.counts))
+        return Circuit(name, verilog, rows, fields, latest, counts=self._counted(latest))
+
+    def _counted(self, latency: int) -> Counter[Kind]:
+        """The counts, with the valid bits, and those sums and delays apart that other cells than LUTs can be.
+
+        A product's DSP can compute the sum that alone reads the product. A delay that nothing reads on its way can be a
+        shift register.
+        """
+        counts = self.counts + Counter({("register", 1): latency})
+        readers = Counter(name for _, products in self._sums.values() for name in products)
+        readers.update(signal.name for signal, chain in self._delayed.items() if len(chain) > 1)
+        for size, products in self._sums.values():
+            own = [self._products[name] for name in products if readers[name] == 1]
+            if own:
+                counts["adder", size] -= 1
+                counts["adder of product", size, *max(own)[1:]] += 1
+        for signal in self._delayed:
+            self._count_delays(signal, counts)
+        return Counter({kind: count for kind, count in counts.items() if count})
+
+    def _count_delays(self, signal: Signal, counts: Counter[Kind]) -> None:
+        """Count the delays of a signal; where nothing reads its register, that is the first of them."""
+        read, differing = self._read[signal], self._bits.get(signal)
+        share = 1.0 if differing is None else differing / signal.width
+        first = differing is not None and 0 not in read
+        apart = read.total() <= signal.width  # each bit is read once
+        for begin, end in pairwise(sorted({0, *read})):
+            longer = sum(bits for stages, bits in read.items() if stages >= end)
+            bits = round(share * (read[end] if apart else min(longer, signal.width)))
+            length = end if apart else end - begin
+            if first and (apart or begin == 0):
+                length += 1
+                counts["register", 1] -= bits
+            counts["delay", bits, length] += 1

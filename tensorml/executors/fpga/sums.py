@@ -263,7 +263,7 @@ def run_text(design: Design, run: Sequence[Bit | None], stage: int) -> str:
     first, last = run[0], run[-1]
     if first is None or last is None:
         return f"{len(run)}'d0"
-    name = design.at(first.signal, stage).name
+    name = design.at(first.signal, stage, len(run)).name
     if len(run) == first.signal.width:
         return name
     return f"{name}[{first.place}]" if len(run) == 1 else f"{name}[{last.place}:{first.place}]"

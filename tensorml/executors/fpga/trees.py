@@ -122,11 +122,35 @@ def _chosen(design: Design, choice: Choice, stage: int) -> Signal:
     while id(choice) not in done:
         for node in low_ones(choice, levels(choice, done)):
             text = expression(design, node, stage, done, choice.low < 0)
-            kind, times = ("choice", width(node.low, node.high)), text.count("?")
             note = "The leaf of each tree" if node is choice else "The lowest levels of trees"
-            done[id(node)] = design.register("leaf", note, text, node.low, node.high, stage, kind, times)
+            new = set(functions(node, done)) - design.functions - {0, 1}
+            design.functions |= new
+            design.counts.update(("choice", len(read(function))) for function in new)
+            done[id(node)] = design.register("leaf", note, text, node.low, node.high, stage, bits=len(new))
         stage += 1
     return done[id(choice)]
+
+
+Function = int | tuple[str, "int | Function", "int | Function"]  # a constant, bit of a signal, or a choice by one
+
+
+def functions(choice: Choice, done: Mapping[int, Signal]) -> Iterator[Function]:
+    """The bits of a choice as functions of signals, without tests that decide nothing."""
+
+    def function(node: Choice | int, place: int) -> Function:
+        if isinstance(node, int):
+            return node >> place & 1
+        if id(node) in done:
+            return done[id(node)].name, place, place
+        left, right = function(node.left, place), function(node.right, place)
+        return left if left == right else (node.bit.name, left, right)
+
+    return (function(choice, place) for place in range(width(choice.low, choice.high)))
+
+
+def read(function: Function) -> set[str]:
+    """The signals of a function."""
+    return set() if isinstance(function, int) else {function[0]} | read(function[1]) | read(function[2])
 
 
 def levels(choice: Choice, done: Mapping[int, Signal]) -> dict[int, int]:

@@ -7,10 +7,11 @@ All walkers keep time: every tree gets as many steps as the deepest one, so a ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from string import Template
 
-from tensorml.executors.fpga.circuit import Circuit, Field
+from tensorml.executors.fpga.circuit import Circuit, Field, Kind
 from tensorml.executors.fpga.collect import Leaves, Sums, collected, leaf_width, packed
 from tensorml.executors.fpga.compares import Words
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
@@ -39,8 +40,9 @@ def written(memories: Sequence[Memory], sizes: Sizes, found: Ensemble, name: str
         images[f"{name}_walker_{w}_nodes.hex"] = hexadecimal(one.words, sizes.word)
         images[f"{name}_walker_{w}_leaves.hex"] = hexadecimal(packed(one.leaves), leaf_width(one))
     verilog = "`default_nettype none\n\n" + "\n".join(parts) + "\n`default_nettype wire\n"
-    counts = {("walker", sizes.word): len(memories), ("memory", sizes.word): sum(len(m.words) for m in memories)}
-    counts["leaf memory", leaf_width(memories[0])] = sum(len(m.leaves) for m in memories)
+    counts: Counter[Kind] = Counter({("walker", sizes.word): len(memories)})
+    counts.update(("memory", sizes.word, len(m.words)) for m in memories)
+    counts.update(("memory", leaf_width(m), len(m.leaves)) for m in memories)
     return Circuit(name, verilog, found.fields, made.fields, latency, latency, counts, images)
 
 
