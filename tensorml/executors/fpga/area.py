@@ -50,9 +50,10 @@ DEVICES = {
 }
 """What whole devices have. AMD counts block RAM of 36 kbit, each of which is two of 18.
 
-**Source:** nextpnr-ecp5's totals of TRELLIS_COMB, MULT18X18D and DP16KD, as in Lattice FPGA-DS-02012 (ECP5 family);
-the totals of Vivado's utilisation reports (of the xcvu13p those of the xcu250, the same die), as in AMD DS180 (7 series
-overview), DS190 (Zynq-7000), DS890 (UltraScale architecture) and DS891 (Zynq UltraScale+).
+**Source:** of the ECP5, what nextpnr-ecp5 0.11 says that it has of TRELLIS_COMB, MULT18X18D and DP16KD. Of AMD's,
+copies in public repositories: totals in reports of Vivado and HLS (xc7z020, xc7k325t, xczu9eg, xcvu9p, and xcu250:
+the same die as xcvu13p), and boards' manuals (xc7a35t, xc7a100t). The data sheets (AMD DS180, DS190, DS890, DS891;
+Lattice FPGA-DS-02012) were not opened.
 """
 
 LARGEST = "xcvu13p"
@@ -280,7 +281,8 @@ def shapes_of(weights: np.ndarray, largest: np.ndarray) -> tuple[Counter[Kind], 
     kept = ~powers(weights)
     weights, largest = weights[kept], largest[kept]
     low = np.maximum(weights & -weights, 1)
-    factors = np.sort(np.stack([bits_of(weights // low), bits_of(largest)]), axis=0)
+    values = bits_of(largest) - ((largest == 1) & (weights > 0))  # a bit chooses a weight, without a sign
+    factors = np.sort(np.stack([bits_of(weights // low), values]), axis=0)
     every = np.stack([factors[1], factors[0], bits_of(weights * largest)], axis=1)
     found, odd = (
         Counter({("constant product", *map(int, shape)): int(n) for shape, n in zip(*unique(rows), strict=True)})

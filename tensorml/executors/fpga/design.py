@@ -93,7 +93,9 @@ def kind_of_product(x: Signal, y: Signal, size: int) -> Kind:
     The bits are those of signed numbers, as DSPs multiply them; what makes a constant even is left out.
     """
     low = y.low // max(1, y.low & -y.low) if y.constant else 0
-    factors = x.width + (not x.signed), width(low, low) + (low > 0) if y.constant else y.width + (not y.signed)
+    bit = x.width == 1 and not x.signed and not y.signed  # which chooses, without a sign
+    first = 1 if bit else x.width + (not x.signed)
+    factors = first, width(low, low) + (low > 0) if y.constant else y.width + (not y.signed)
     return "constant product" if y.constant else "product", max(factors), min(factors), size
 
 

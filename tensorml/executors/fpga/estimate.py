@@ -47,7 +47,7 @@ class Multiplier:
 
     def count(self, wide: int, narrow: int, result: int) -> int:
         """How many a product takes; 0 if it is LUTs."""
-        if result < self.least or narrow < 3:  # with its sign: factors of one bit are never products
+        if result < self.least or narrow < 2:
             return 0
         pairs = (wide, self.wide), (narrow, self.narrow)
         return math.prod(1 + max(0, math.ceil((bits - most) / self.partial)) for bits, most in pairs)
@@ -134,7 +134,7 @@ def amd(wide: int, adds: bool) -> Costs:
     """The families of AMD, which differ in the wider factor of a DSP, and in what Yosys puts into it."""
     return Costs(
         compares=(0, 0.5, 0.75, 0.9, 0.95),
-        wide_compare=(0.27, 3),
+        wide_compare=(0.29, 3),
         choice=(0.67, 0.145),
         adder=0.93,
         constant_adder=0.0,  # its carry chain reads registers, with no LUT between
@@ -163,10 +163,20 @@ LATTICE = Costs(
     dsp=Multiplier(18, 18, 18, 0, False),
 )
 COSTS = {"ecp5": LATTICE, "xc7": amd(25, adds=True), "xcup": amd(27, adds=False)}
+"""What is not a bit count is fitted to what Yosys 0.70 makes of the circuits of benchmarks/circuit_models.py, small
+compares to such compares alone; docs/circuits.md has the errors.
+
+**Source:** of the bit counts, Yosys 0.70: mul2dsp.v with the options of synth_xilinx and synth_lattice (factors, the
+least product), xilinx_srl -minlen 3, and memory_libmap's cost of a block beside that of logic (129 blocks of 64 bits,
+128 of 16). Measured: that xilinx_dsp puts registers and sums into the DSPs of the 7 series only.
+"""
 
 
 def estimate(counts: Counts, family: str) -> Area:
-    """About what a circuit takes of a family, of 'ecp5', 'xc7' and 'xcup'."""
+    """About what a circuit takes of a family, of 'ecp5', 'xc7' and 'xcup'. Carry cells are left out.
+
+    Flip-flops are an upper bound: the 7 series' DSPs take in more registers than are known to have no other reader.
+    """
     if family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
     costs = COSTS[family]

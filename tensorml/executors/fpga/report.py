@@ -88,6 +88,8 @@ class Report:
         """The areas, and the other figures as notes."""
         headers = ["Family", "LUTs", "as memory", "Flip-flops", "DSPs", "Block RAM", "Carry cells"]
         rows = [[FAMILIES[name].title, *map(_count, _figures(area))] for name, area in self.areas.items()]
+        if self.estimate:
+            rows = [[*row[:-1], "-"] for row in rows]  # carry cells are not estimated
         return Table(headers, rows, f"Circuit '{self.name}'", right=range(1, 7), notes=list(self._notes()))
 
     def __str__(self) -> str:

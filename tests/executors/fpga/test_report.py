@@ -62,6 +62,7 @@ def test_an_estimate_says_that_it_is_one():
     assert list(report.areas) == ["ecp5", "xc7"]
     text = str(report)
     assert "These areas are estimates: no tool has run." in text
+    assert text.splitlines()[3].split() == ["Lattice", "ECP5", "4", "0", "4", "0", "0", "-"]
     assert "Latency: 1 cycle; a row every 3 cycles, 8 bits in, 4 bits out." in text
 
 
