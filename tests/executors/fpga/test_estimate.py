@@ -12,14 +12,13 @@ from tensorml.executors.fpga.estimate import COSTS, estimate
 from tensorml.executors.fpga.program import Core, core_of
 from tensorml.executors.fpga.synthesis import FAMILIES
 
-# LUTs, flip-flops and DSPs that Yosys 0.70 made of circuits of benchmarks/circuit_models.py: see `make_circuit`.
+# LUTs, flip-flops and DSPs that Yosys 0.70 made of circuits of benchmarks/circuit_models.py, of given bits.
 MADE = {
     "linear: Ridge on diabetes, 14 bits": {"xc7": (127, 193, 10), "xcup": (227, 533, 10), "ecp5": (236, 539, 10)},
     "linear: LinearRegression on diabetes, 24 bits": {
         "xc7": (405, 662, 19), "xcup": (654, 948, 19), "ecp5": (1012, 956, 36),
     },
     "nearest centroid: wine, 11 bits": {"xc7": (426, 538, 38), "xcup": (659, 1521, 38), "ecp5": (720, 1545, 38)},
-    "naive Bayes: GaussianNB on iris": {"xc7": (122, 265, 24), "xcup": (261, 1265, 24), "ecp5": (626, 1268, 36)},
     "pipelines: limits before LinearSVC, wine, 10 bits": {"xc7": (465, 756, 36), "ecp5": (997, 1576, 36)},
     "trees of codes: extra trees on diabetes, 8 bits": {"xc7": (603, 709, 0), "ecp5": (839, 728, 0)},
     "trees of codes: breast cancer, 50 trees of depth 4, 4 bits": {"xc7": (259, 343, 0), "ecp5": (472, 371, 0)},
