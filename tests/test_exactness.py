@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorml.model import TensorModel
@@ -36,7 +36,7 @@ ONE = Drawing(
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @given(draw=DRAWINGS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_every_drawn_model_reaches_the_library_s_leaves(library: str, draw: Drawing):
     found = compare(library, draw, "reference")
     assert found.wrong_leaves == 0

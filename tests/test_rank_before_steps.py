@@ -100,7 +100,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     names=st.lists(st.sampled_from(list(STEPS)), min_size=1, max_size=5),
     constants=st.lists(NUMBERS, min_size=15, max_size=15),

@@ -202,7 +202,7 @@ def test_texts_of_every_length_hash_as_in_catboost(library_hashes: Hashes) -> No
     assert_hashed(["".join(rng.choice(list("abcXYZ0189 _-"), n)) for n in range(200)], library_hashes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts=st.lists(st.text(max_size=150), min_size=1, max_size=30, unique=True))
 def test_drawn_texts_hash_as_in_catboost(library_hashes: Hashes, texts: list[str]) -> None:
     assert_hashed(texts, library_hashes)

@@ -105,7 +105,7 @@ def test_models_agree_on_every_border_and_beside_it(executor: str, name: str):
             assert_agrees(model, x, executor, converted)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.floats(-1e30, 1e30), st.just(np.nan)), min_size=8, max_size=40), st.integers(0, 2**32 - 1))
 def test_leaves_agree_on_the_numbers_that_the_trees_were_grown_on(values: list[float], seed: int):
     rng = np.random.default_rng(seed)

@@ -136,7 +136,7 @@ def test_boosters_agree_on_every_threshold_and_beside_it(name: str):
         assert_agrees(booster, batch, "reference")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.one_of(st.floats(-1e30, 1e30), st.sampled_from([np.nan, 0.0, EDGE, -EDGE])), min_size=8, max_size=40),
     st.sampled_from([{}, {"zero_as_missing": True}, {"use_missing": False}, {"linear_tree": True}]),

@@ -121,7 +121,7 @@ def test_regressors_agree_on_every_threshold_and_beside_it(executor: str, name: 
             assert_agrees(model, x, executor)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.floats(-1e30, 1e30), st.just(np.nan)), min_size=8, max_size=40), st.integers(0, 2**32 - 1))
 def test_leaves_agree_on_the_numbers_that_the_trees_were_grown_on(values: list[float], seed: int):
     rng = np.random.default_rng(seed)

@@ -21,6 +21,8 @@ from tensorml.executors.fpga.split import Split
 from tensorml.executors.fpga.synthesis import Area
 from tensorml.graph import Const, Graph, Input, Op
 
+NO_LIMIT = 10**9
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -28,7 +30,7 @@ class Limit:
 
     luts: int
     dsps: int
-    block_rams: int = 10**9
+    block_rams: int = NO_LIMIT
     family: str = "xcup"
 
     def room(self, area: Area) -> bool:
@@ -93,7 +95,9 @@ def require(needed: Area, area: str | Limit) -> None:
 
 
 def amount(count: int) -> str:
-    """A number in words: 4,800, 1.2 million."""
+    """A number in words: 4,800, 1.2 million; or that there is no limit."""
+    if count >= NO_LIMIT:
+        return "any number"
     return f"{count / 1e6:.1f} million" if count >= 1_000_000 else f"{count:,}"
 
 

@@ -175,7 +175,7 @@ least product), xilinx_srl -minlen 3, and memory_libmap's cost of a block beside
 def estimate(counts: Counts, family: str) -> Area:
     """About what a circuit takes of a family, of 'ecp5', 'xc7' and 'xcup'. Carry cells are left out.
 
-    Flip-flops are an upper bound: the 7 series' DSPs take in more registers than are known to have no other reader.
+    Flip-flops are mostly too many: the 7 series' DSPs take in more registers than are known to have no other reader.
     """
     if family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")

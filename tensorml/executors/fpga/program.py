@@ -192,11 +192,10 @@ class FpgaExecutor(Executor):
             return require_walkers(trees, self.walkers, self.area)
         try:
             require_room(split, self.area)
-        except TooLarge:
-            fitting = most(trees, limit_of(self.area)) if trees is not None else 0
-            if not fitting:
+        except TooLarge as reason:
+            if trees is None:
                 raise
-            return fitting
+            return most(trees, self.area, reason)
         return 0
 
     def halves(self, found: Split) -> Halves | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tensorml.executors.fpga.area import Limit, limit_of, require
+from tensorml.executors.fpga.area import Limit, TooLarge, amount, limit_of, require
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
 from tensorml.executors.fpga.fixed import DoesNotFit
 from tensorml.executors.fpga.memory import Ensemble, bits_of, leaves_of, nodes_of, sizes_of
@@ -77,13 +77,20 @@ def blocks_of(words: int, bits: int) -> int:
     return min(fitting, default=-(-words * bits // BLOCK))
 
 
-def most(found: Ensemble, limit: Limit) -> int:
-    """The most walkers that fit; 0 if not even one does."""
+def most(found: Ensemble, limit: str | Limit, reason: TooLarge) -> int:
+    """The most walkers that fit, where circuits of the trees do not for this reason. Raises TooLarge if none does."""
+    limit = limit_of(limit)
     fits, not_any_more = 0, len(found.trees) + 1
     while not_any_more - fits > 1:
         middle = (fits + not_any_more) // 2
         room = limit.room(area(found, middle, limit.family))
         fits, not_any_more = (middle, not_any_more) if room else (fits, middle)
+    if not fits:
+        least = area(found, 1, limit.family)
+        raise TooLarge(
+            f"{reason}. With its trees in memory, one walker needs about {amount(least.luts)} LUTs and "
+            f"{amount(least.block_rams)} block RAMs"
+        ) from reason
     return fits
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, VotingRegressor
@@ -128,7 +128,6 @@ def simulated(graph: Graph, bits: np.ndarray) -> np.ndarray:
     return Simulator(circuit).run(bits)
 
 
-@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False), st.booleans())
 def test_integers_are_in_the_order_of_the_floats(x, boundary, strict):
     x, boundary = np.float32(x), np.float32(boundary)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lightgbm import LGBMRegressor
 from sklearn.base import is_classifier
@@ -331,7 +331,6 @@ def test_a_grid_has_the_name_of_its_type_and_its_ends() -> None:
     assert [(g.low, g.high, g.step) for g in (Grid(3, 1), Grid(3, -1, False))] == [(-4, 3, 0.5), (0, 7, 2.0)]
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 53),
     st.integers(-64, 64),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorml.errors import CircuitError, InputError, MissingDependencyError
@@ -192,7 +192,6 @@ def test_rows_of_another_width_or_dtype_are_refused():
 FIELDS = st.lists(st.builds(Field, st.just("x"), st.integers(1, 64), st.booleans()), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(FIELDS, st.integers(0, 2**32))
 def test_what_is_packed_is_unpacked(fields, seed):
     rows = random_rows(fields, 7, seed)

@@ -101,8 +101,10 @@ def test_more_room_means_more_walkers() -> None:
 def test_what_fits_in_no_way_is_refused_with_its_size() -> None:
     with pytest.raises(tensorml.UnsupportedModelError, match=r"needs about [\d,]+ LUTs.*the limit is 60, 0 and 1"):
         tensorml.convert(forest(), X, executor=FpgaExecutor(area=Limit(60, 0, 1, "xc7")))
-    with pytest.raises(tensorml.UnsupportedModelError, match="needs about"):
-        tensorml.convert(forest(), X, executor=FpgaExecutor(area=SMALL, walkers=0))
+    with pytest.raises(tensorml.UnsupportedModelError, match=r"trees in memory, one walker needs about \d+ LUTs"):
+        tensorml.convert(forest(), X, executor=FpgaExecutor(area=Limit(60, 0, family="xc7")))
+    with pytest.raises(tensorml.UnsupportedModelError, match=r"the limit is 60, 0 and any number\. Make"):
+        tensorml.convert(forest(), X, executor=FpgaExecutor(area=Limit(60, 0, family="xc7"), walkers=0))
 
 
 def test_values_that_come_as_they_are_are_kept_in_memory_where_they_do_not_fit() -> None:
