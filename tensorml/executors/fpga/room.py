@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensorml.executors.fpga.area import Limit, TooLarge, amount, limit_of, require
 from tensorml.executors.fpga.estimate import LEAST_MEMORY
@@ -31,14 +31,15 @@ class Costs:
     block: float
 
 
-AMD = Costs(36, 4, 0.42, 1.6, 1.85, 1 / 34, 5.2)
+AMD = Costs(25, 0, 0.48, 0.57, 1.82, 1 / 47, 7.4)
 COSTS = {"ecp5": Costs(165, 0, 1.05, 2.5, 4.1, 1 / 34, 0), "xc7": AMD, "xcup": AMD}
-"""Fitted to what Yosys makes for the 7 series of 26 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
+"""Fitted to what Yosys makes for the 7 series of 24 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
 codes of 6 and 8 bits, 8 and 16 columns in fixed point of 12 and 18 bits, 16 and 64 floats of 32 and 64 bits; 1 to 10
-outputs, and leaves. The root of the mean square of the error is 10 %, the largest 12 % (floats of 64 bits, too many)
-and 21 % (128 codes, too few); block RAMs are as many as Yosys takes, one fewer, or up to three more. For ECP5 of 9
-circuits of depth 6: 18 %, at most 23 % too many (8 floats, four walkers) and 44 % too few (16 floats, one walker, where
-Yosys takes twice as many LUTs for a bit as with codes)."""
+outputs, and leaves; and 6 to 64 walkers of forests of 300 and 1,000 trees of depth 6 on 32 codes. The root of the mean
+square of the error is 10 %, the largest 19 %, too many or too few. For ECP5 of 9 circuits of 48 trees of depth 6: 18 %,
+at most 23 % too many (8 floats, four walkers) and 44 % too few (16 floats, one walker, where Yosys takes twice as many
+LUTs for a bit as with codes). Block RAMs are as many as Yosys takes, or up to a third more."""
+SPARE = 1.2  # times as many LUTs have to fit where the number of walkers is chosen: see how far these are off
 FLIP_FLOPS = (40, 2.0, 2.5)  # of a walker and of all together, of a bit of a word, of a bit of a leaf
 
 
@@ -83,15 +84,21 @@ def most(found: Ensemble, limit: str | Limit, reason: TooLarge) -> int:
     fits, not_any_more = 0, len(found.trees) + 1
     while not_any_more - fits > 1:
         middle = (fits + not_any_more) // 2
-        room = limit.room(area(found, middle, limit.family))
+        room = limit.room(at_most(found, middle, limit.family))
         fits, not_any_more = (middle, not_any_more) if room else (fits, middle)
     if not fits:
-        least = area(found, 1, limit.family)
+        least = at_most(found, 1, limit.family)
         raise TooLarge(
-            f"{reason}. With its trees in memory, one walker needs about {amount(least.luts)} LUTs and "
+            f"{reason}. With its trees in memory, one walker needs up to {amount(least.luts)} LUTs and "
             f"{amount(least.block_rams)} block RAMs"
         ) from reason
     return fits
+
+
+def at_most(found: Ensemble, walkers: int, family: str) -> Area:
+    """What so many walkers hardly take more than."""
+    needed = area(found, walkers, family)
+    return replace(needed, luts=round(needed.luts * SPARE))
 
 
 def require_walkers(found: Ensemble | None, walkers: int, limit: str | Limit) -> int:
