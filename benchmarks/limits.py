@@ -51,7 +51,7 @@ TREES, DEPTHS, FEATURES = (10, 30, 100, 300, 1000), (2, 3, 4, 5, 6, 7, 8), (8, 1
 LARGEST_OF = (4, 6, 8)  # depths
 SHOWN = 150, 40_000  # LUTs on the axis of all panels: what is varied is compared
 TRIES = 6  # to find a largest one
-BUDGETS = (2_000, 6_000)  # LUTs of the 7 series, for walkers
+BUDGETS = (3_000, 6_000)  # LUTs of the 7 series, for walkers
 
 
 @dataclass(frozen=True)
