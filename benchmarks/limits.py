@@ -274,7 +274,7 @@ def section(results: Results) -> str:
         parts.append(f"The largest that Yosys was ready with in {results.minutes:g} minutes, 32 features, 7 series:")
         parts.append(markdown_table(head, best))
     if followed:
-        parts.append("Too large for that, so `area=` keeps the trees in memory; 7 series:")
+        parts.append("Trees in memory, since `area=` leaves no room for circuits of them; 7 series:")
         parts.append(markdown_table(walkers, followed))
     return "\n\n".join(parts) + "\n"
 

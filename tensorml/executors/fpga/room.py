@@ -36,9 +36,11 @@ COSTS = {"ecp5": Costs(165, 0, 1.05, 2.5, 4.1, 1 / 34, 0), "xc7": AMD, "xcup": A
 """Fitted to what Yosys makes for the 7 series of 24 circuits: 1 to 16 walkers of 48 trees of depth 4 to 10; 4 to 128
 codes of 6 and 8 bits, 8 and 16 columns in fixed point of 12 and 18 bits, 16 and 64 floats of 32 and 64 bits; 1 to 10
 outputs, and leaves; and 6 to 64 walkers of forests of 300 and 1,000 trees of depth 6 on 32 codes. The root of the mean
-square of the error is 10 %, the largest 19 %, too many or too few. For ECP5 of 9 circuits of 48 trees of depth 6: 18 %,
-at most 23 % too many (8 floats, four walkers) and 44 % too few (16 floats, one walker, where Yosys takes twice as many
-LUTs for a bit as with codes). Block RAMs are as many as Yosys takes, or up to a third more."""
+square of the error is 10 %, the largest 19 %, too many or too few. (Not among them: 7 walkers of 300 trees of depth 8,
+whose 15,471 words fit block RAMs of a bit each without LUTs to choose among them; for these it is twice too many.) For
+ECP5 of 9 circuits of 48 trees of depth 6: 18 %, at most 23 % too many (8 floats, four walkers) and 44 % too few (16
+floats, one walker, where Yosys takes twice as many LUTs for a bit as with codes). Block RAMs are as many as Yosys
+takes, or up to a third more."""
 SPARE = 1.2  # times as many LUTs have to fit where the number of walkers is chosen: see how far these are off
 FLIP_FLOPS = (40, 2.0, 2.5)  # of a walker and of all together, of a bit of a word, of a bit of a leaf
 
